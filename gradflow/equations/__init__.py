@@ -1,0 +1,6 @@
+"""The paper's equations, as statements that a machine checks on a real network."""
+
+from gradflow.equations.checking import check
+from gradflow.equations.statements import EQUATIONS, Equation
+
+__all__ = ["EQUATIONS", "Equation", "check"]

@@ -1,0 +1,98 @@
+"""`check`: the propagation equations, evaluated on a network with error and tolerance."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from gradflow.equations.evaluation import evaluate
+from gradflow.equations.spans import Span
+from gradflow.equations.statements import NUMBERS
+from gradflow.errors import ProbeError
+from gradflow.probing import BatchNormMode, Loss, probe
+from gradflow.probing.capture import captured
+from gradflow.probing.model import eager
+from gradflow.record import Record
+from gradflow.record.schema import conform
+from gradflow.units import Inputs, UnitSelection
+from gradflow.units.calling import map_tensors
+
+
+def check(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    bn: BatchNormMode = "batch",
+    units: UnitSelection | None = None,
+    equations: Iterable[str] = NUMBERS,
+    spans: Sequence[Span] | None = None,
+    dtypes: Sequence[torch.dtype] | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Record:
+    """Measure `model` as `probe` does, and check equations 3, 4 and 5 on it.
+
+    Each equation is evaluated on each unit, on the spans from a stage's start to each unit
+    and from each unit to the stage's end, or on `spans`. Where shortcut or after-addition
+    function is not an identity, the deviation is measured and is a finding, not a failure.
+    The model is left as it was; the float64 passes run on a copy.
+
+    Args:
+        model: any network with residual units.
+        inputs: as for `probe`.
+        targets: as for `probe`.
+        loss: as for `probe`.
+        bn: as for `probe`. All equations are about the whole batch, so every mode is exact.
+        units: as for `probe`.
+        equations: which of '3', '4' and '5'.
+        spans: pairs (l, L) to check instead of the default ones.
+        dtypes: in which to run; the model's own and float64 unless told otherwise.
+        meta: as for `probe`.
+
+    Returns:
+        the record of `probe`, with its table `checks` filled.
+
+    Raises:
+        ProbeError: if there is no such equation, or a span cannot be compared.
+    """
+    numbers = list(equations)
+    unknown = [number for number in numbers if number not in NUMBERS]
+    if unknown or not numbers:
+        raise ProbeError(
+            f"no equation {', '.join(unknown) or 'was asked for'} can be checked; there are {', '.join(NUMBERS)}"
+        )
+    model = eager(model)
+    record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
+    own = next(model.parameters()).dtype
+    rows: list[dict[str, Any]] = []
+    for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
+        run = model if dtype == own else copy.deepcopy(model).to(dtype)
+        given = inputs if dtype == own else cast(inputs, dtype)
+        aims = targets if dtype == own else cast(targets, dtype)
+        with captured(run, given, aims, loss=loss, bn=bn, units=units) as capture:
+            rows += evaluate(capture, numbers, spans, str(dtype).removeprefix("torch."))
+    keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
+    table = pd.DataFrame([{**keys, **row} for row in rows])
+    return Record(
+        units=record.units,
+        parameters=record.parameters,
+        checks=conform("checks", table),
+        steps=record.steps,
+        meta=record.meta,
+    )
+
+
+def cast(value: Any, dtype: torch.dtype) -> Any:
+    """Return `value` with its floating-point tensors in `dtype`."""
+
+    def change(tensor: Tensor) -> Tensor:
+        return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    return map_tensors(value, change)
+

@@ -1,0 +1,100 @@
+"""On which spans of units the equations are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gradflow.errors import ProbeError
+from gradflow.units.finding import stages
+from gradflow.units.runs import has_identity_form
+
+if TYPE_CHECKING:
+    from gradflow.probing.capture import Capture
+    from gradflow.units.tracing import TracedUnit
+
+Span = tuple[int, int]
+"""(l, L): from x_l to x_L, through units l to L − 1."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Consecutive units of one stage, each starting where the one before ends, of one shape.
+
+    Attributes:
+        first: its first unit.
+        last: its last unit.
+        stage: the stage.
+        identity: whether every unit is of the form of eq. 3, so that eq. 4 and 5 must hold.
+    """
+
+    first: int
+    last: int
+    stage: int
+    identity: bool
+
+    @property
+    def end(self) -> int:
+        """L of the longest span."""
+        return self.last + 1
+
+
+def chains(capture: Capture) -> list[Chain]:
+    """Return the longest chains of units on which eq. 4 and 5 can be evaluated."""
+    found: list[Chain] = []
+    for unit, stage in zip(capture.units, stages(capture.units), strict=True):
+        if not is_comparable(capture, unit):
+            continue
+        identity = has_identity_form(unit)
+        previous = found[-1] if found else None
+        if (
+            previous is not None
+            and (previous.end, previous.stage, previous.identity) == (unit.index, stage, identity)
+            and capture.units[previous.last].out == unit.fork
+        ):
+            found[-1] = Chain(previous.first, unit.index, stage, identity)
+        else:
+            found.append(Chain(unit.index, unit.index, stage, identity))
+    return found
+
+
+def is_comparable(capture: Capture, unit: TracedUnit) -> bool:
+    """Whether x_l, F(x_l) and x_{l+1} were read and have one shape."""
+    x, out = capture.values.get(unit.fork), capture.values.get(unit.out)
+    branch = capture.branches[unit.index]
+    return x is not None and out is not None and x.shape == branch.shape == out.shape
+
+
+def why_not(unit: TracedUnit) -> str | None:
+    """Say why a unit is not of the form of eq. 3; None if it is."""
+    reasons = []
+    if unit.shortcut != "identity":
+        reasons.append("it has no shortcut" if unit.shortcut == "none" else f"h is a {unit.shortcut} shortcut")
+    if unit.post_activation != "identity":
+        reasons.append(f"f is {unit.post_activation}")
+    return " and ".join(reasons) or None
+
+
+def chain_of(span: Span, found: Sequence[Chain]) -> Chain:
+    """Return the chain that holds `span`.
+
+    Raises:
+        ProbeError: if none does: the span crosses a stage or holds a unit of another form.
+    """
+    first, end = span
+    for chain in found:
+        if chain.first <= first < end <= chain.end:
+            return chain
+    allowed = ", ".join(f"{chain.first}-{chain.end}" for chain in found) or "none"
+    raise ProbeError(
+        f"span {first}-{end} cannot be compared: x_{first} and x_{end} must be of one stage, with units of "
+        f"one form between them; spans may lie inside {allowed}"
+    )
+
+
+def default_spans(chain: Chain) -> list[Span]:
+    """Return the spans from the chain's start to each l, and from each l to its end."""
+    from_start = [(chain.first, end) for end in range(chain.first + 1, chain.end + 1)]
+    to_end = [(first, chain.end) for first in range(chain.first + 1, chain.end)]
+    return from_start + to_end

@@ -1,0 +1,39 @@
+"""Every exception that gradflow raises on purpose.
+
+All of them derive from `GradflowError`, so that ``except gradflow.GradflowError``
+catches what the library refuses and nothing else. The command line turns each of
+them into one line on standard error and exit status 2. Messages say what was
+expected, what came, where, and what to do next.
+"""
+
+
+class GradflowError(Exception):
+    """Base of all errors that gradflow raises on purpose."""
+
+
+class UnknownModelError(GradflowError):
+    """A model specification names no network that can be built."""
+
+
+class CheckpointError(GradflowError):
+    """A checkpoint is missing, damaged, unsafe to load, or of another network."""
+
+
+class DataError(GradflowError):
+    """A data source is missing, empty, damaged, or does not fit the model."""
+
+
+class NoResidualUnitError(GradflowError):
+    """A model has no residual unit, and none was named."""
+
+
+class ProbeError(GradflowError):
+    """A measurement cannot be made on this model, input or loss."""
+
+
+class RecordError(GradflowError):
+    """A record cannot be read or written."""
+
+
+class InstallationError(GradflowError):
+    """An installed dependency cannot work as installed."""

@@ -1,0 +1,69 @@
+"""The three ways in which a probe may run batch normalisation.
+
+- ``batch``: training statistics. The samples of a batch are coupled, so only statements
+  about the whole batch are exact.
+- ``running``: evaluation mode, with the statistics that training left behind.
+- ``frozen``: this batch's own statistics, held constant in the backward pass, so that
+  statements about single samples hold on untrained networks too, whose running statistics
+  (0 and 1) are no normalisation at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gradflow.errors import ProbeError
+
+BatchNormMode = Literal["batch", "running", "frozen"]
+MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
+
+
+class BatchNormHandling:
+    """Sets a model's mode, and takes the place of `F.batch_norm` during the forward pass.
+
+    Attributes:
+        samples_coupled: whether statistics of the batch went into the gradient.
+        layers: how many batch normalisations have run.
+    """
+
+    def __init__(self, mode: BatchNormMode) -> None:
+        if mode not in MODES:
+            raise ProbeError(f"bn must be one of {', '.join(MODES)}, not {mode!r}")
+        self.mode = mode
+        self.samples_coupled = False
+        self.layers = 0
+
+    def prepare(self, model: nn.Module) -> None:
+        """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
+        model.train(self.mode != "running")
+
+    @property
+    def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
+        """What to run in place of torch's own functions."""
+        return {F.batch_norm: self._batch_norm}
+
+    def _batch_norm(
+        self,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Tensor:
+        self.layers += 1
+        if training and self.mode == "frozen":
+            with torch.no_grad():
+                dimensions = [dimension for dimension in range(input.ndim) if dimension != 1]
+                wide = input.detach().double() if input.dtype == torch.float64 else input.detach().float()
+                variance, mean = torch.var_mean(wide, dimensions, correction=0)
+            return F.batch_norm(input, mean, variance, weight, bias, False, momentum, eps)
+        self.samples_coupled = self.samples_coupled or training
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)

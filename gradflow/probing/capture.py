@@ -1,0 +1,175 @@
+"""Keeping the tensors themselves, for statements that no norm can decide.
+
+The equations say that tensors are equal, so checking them takes the tensors: x_l, F(x_l),
+∂E/∂x_l and the branch's part of it, for every unit. This is the one place that keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from gradflow.determinism import preserved_random_state
+from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
+from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.probing.parts import PartReader, Parts, Place
+from gradflow.units import Inputs, UnitSelection
+from gradflow.units.calling import call_model, traceable
+from gradflow.units.classification import Split
+from gradflow.units.finding import require_units, selector
+from gradflow.units.graph import Port
+from gradflow.units.modules import watching
+from gradflow.units.state import preserved_model
+from gradflow.units.tracing import TracedUnit, UnitTracer
+
+
+@dataclass(eq=False)
+class Capture:
+    """The tensors of one forward and one backward pass; valid inside `captured`.
+
+    Attributes:
+        units: the units, in order of execution.
+        values: x_l at each fork, and x_{l+1} after the last unit, by port.
+        branches: F(x_l) of each unit.
+        gradients: ∂E/∂x at the same ports as `values`.
+        branch_parts: b_l = (∂F/∂x)ᵀ ∂E/∂y_l of each unit; None where nothing arrives.
+        other: units at whose fork something arrives from outside the unit.
+        samples_coupled: whether batch statistics went into the gradient.
+        loss: value of the loss.
+    """
+
+    units: list[TracedUnit]
+    values: dict[Port, Tensor]
+    branches: list[Tensor]
+    gradients: dict[Port, Tensor]
+    branch_parts: list[Tensor | None]
+    other: set[int]
+    samples_coupled: bool
+    loss: float
+
+    def branch_sum_vjps(self, first: int, last: int) -> list[Tensor]:
+        """Return (∂ Σ_{i=l}^{last} F_i / ∂x_l)ᵀ ∂E/∂x_L for each l of `first` to `last`.
+
+        L is last + 1. One backward pass serves them all: with ∂E/∂x_L as cotangent of every
+        F_i, what arrives at x_l comes from the F_i with i ≥ l alone, since the others do not
+        depend on x_l.
+        """
+        span = self.units[first : last + 1]
+        cotangent = self.gradients[span[-1].out]
+        outputs = [_branch_output(unit) for unit in span]
+        forks = [GradientEdge(unit.fork.node, unit.fork.output) for unit in span]
+        return list(torch.autograd.grad(outputs, forks, [cotangent] * len(outputs), retain_graph=True))
+
+
+def _branch_output(unit: TracedUnit) -> GradientEdge:
+    if unit.split is None:
+        return GradientEdge(unit.total.node, unit.total.output)
+    node, output = unit.total.node.next_functions[1 - unit.split.shortcut_operand]
+    assert node is not None, "the branch of a residual addition has a history"
+    return GradientEdge(node, output)
+
+
+class _Keeper:
+    """An observer that copies what the equations need: a later in-place operation may change it."""
+
+    def __init__(self) -> None:
+        self.values: dict[Port, Tensor] = {}
+        self.branches: list[Tensor] = []
+
+    def fork_value(self, port: Port, value: Tensor) -> None:
+        self._keep(port, value)
+
+    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+        self.branches.append(branch.clone())
+        if split is not None and split.shortcut == "identity" and shortcut is not None:
+            self._keep(split.fork, shortcut)
+
+    def total(self, unit: TracedUnit, value: Tensor) -> None:
+        self._keep(unit.total, value)
+
+    def out_value(self, port: Port, value: Tensor) -> None:
+        self._keep(port, value)
+
+    def _keep(self, port: Port, value: Tensor) -> None:
+        if port not in self.values:
+            self.values[port] = value.clone()
+
+
+class _Gradients:
+    """A listener that keeps what it hears."""
+
+    def __init__(self, reader: PartReader, units: list[TracedUnit]) -> None:
+        self._ports: dict[int, list[Port]] = {}
+        for place, unit in zip(reader.places, units, strict=True):
+            for number, port in ((place.fork, unit.fork), (place.total, unit.total), (place.out, unit.out)):
+                self._ports.setdefault(number, []).append(port)
+        self.gradients: dict[Port, Tensor] = {}
+        self.branch_parts: list[Tensor | None] = [None] * len(units)
+        self.other: set[int] = set()
+
+    def arrived(self, port: int, gradient: Tensor) -> None:
+        self.gradients[self._ports[port][0]] = gradient
+
+    def parts(self, place: Place, parts: Parts, arriving: Tensor) -> None:
+        self.branch_parts[place.unit] = parts.branch
+        if parts.other is not None:
+            self.other.add(place.unit)
+
+
+@contextmanager
+def captured(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    bn: BatchNormMode = "batch",
+    units: UnitSelection | None = None,
+) -> Iterator[Capture]:
+    """Run both passes and keep the tensors, with the graph whole, while the context is open.
+
+    The model is left as it was when the context closes, also after an exception. Memory holds
+    four tensors a unit beside the graph.
+
+    Args:
+        model: the network.
+        inputs: as for `probe`.
+        targets: as for `probe`.
+        loss: as for `probe`.
+        bn: as for `probe`.
+        units: as for `probe`.
+    """
+    handling = BatchNormHandling(bn)
+    selected = selector(units)
+    keeper = _Keeper()
+    tracer = UnitTracer(keeper, selected, handling.overrides)
+    called_with, leaves = traceable(inputs)
+    with preserved_model(model), preserved_random_state(), torch.enable_grad():
+        handling.prepare(model)
+        with watching(model, tracer, selected):
+            outputs = call_model(model, called_with)
+        require_units(model, tracer, units)
+        value = evaluate_loss(outputs, targets, loss)
+        tracer.forget_graph()
+        wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        reader = PartReader(tracer.units, value.grad_fn)
+        listener = _Gradients(reader, tracer.units)
+        with reader.hooked(listener):
+            torch.autograd.grad(value, [*wanted, *leaves], allow_unused=True, retain_graph=True)
+        reader.read_mixed(tracer.units, listener)
+        yield Capture(
+            units=tracer.units,
+            values=keeper.values,
+            branches=keeper.branches,
+            gradients=listener.gradients,
+            branch_parts=listener.branch_parts,
+            other=listener.other,
+            samples_coupled=handling.samples_coupled,
+            loss=float(value.detach()),
+        )

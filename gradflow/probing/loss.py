@@ -1,0 +1,93 @@
+"""From a model's outputs to the scalar that is differentiated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gradflow.errors import ProbeError
+
+Loss = Callable[..., Tensor]
+
+
+def loss_name(loss: Loss | None, targets: Any) -> str:
+    """Return what a record calls the loss."""
+    if loss is None:
+        return "the model's own" if targets is None else _default(targets)
+    return getattr(loss, "__qualname__", None) or type(loss).__name__
+
+
+def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
+    """Return the scalar loss of `outputs`.
+
+    Args:
+        outputs: what the model returned: a tensor, or an object or dict with `logits` or `loss`.
+        targets: class indices (cross-entropy over the last dimension of token outputs, over
+            the second of others), values of the outputs' shape (mean squared error), or None.
+        loss: called as ``loss(outputs, targets)``, or ``loss(outputs)`` without targets.
+
+    Raises:
+        ProbeError: if there is no loss, it is no scalar, or no gradient can flow from it.
+    """
+    if loss is not None:
+        value = loss(outputs) if targets is None else loss(outputs, targets)
+    elif targets is None:
+        value = _field(outputs, "loss")
+        if value is None:
+            raise ProbeError(
+                "there is nothing to differentiate: give targets, or a loss, or a model whose output "
+                "has a 'loss'"
+            )
+    else:
+        value = _default_loss(_logits(outputs), targets)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise ProbeError(f"the loss must be one number, not {shape}; reduce it with .mean() or .sum()")
+    if value.grad_fn is None:
+        raise ProbeError("no gradient flows from the loss: it does not depend on a parameter that needs one")
+    return value.reshape(())
+
+
+def _default(targets: Any) -> str:
+    return "mse_loss" if isinstance(targets, Tensor) and targets.is_floating_point() else "cross_entropy"
+
+
+def _default_loss(logits: Tensor, targets: Any) -> Tensor:
+    if not isinstance(targets, Tensor):
+        raise ProbeError(f"targets of type {type(targets).__name__} need a loss of their own (loss=)")
+    if _default(targets) == "mse_loss":
+        if targets.shape != logits.shape:
+            raise ProbeError(
+                f"targets of shape {tuple(targets.shape)} do not fit outputs of {tuple(logits.shape)}"
+            )
+        return F.mse_loss(logits, targets.to(logits.dtype))
+    if logits.ndim == targets.ndim + 1 and logits.ndim > 2 and logits.shape[:-1] == targets.shape:
+        logits = logits.flatten(0, -2)
+        targets = targets.flatten()
+    if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(targets.shape):
+        raise ProbeError(
+            f"class targets of shape {tuple(targets.shape)} do not fit outputs of {tuple(logits.shape)}"
+        )
+    if targets.numel() and int(targets.max()) >= logits.shape[1]:
+        raise ProbeError(
+            f"a target names class {int(targets.max())}, but the model has {logits.shape[1]} outputs"
+        )
+    return F.cross_entropy(logits, targets)
+
+
+def _logits(outputs: Any) -> Tensor:
+    found = outputs if isinstance(outputs, Tensor) else _field(outputs, "logits")
+    if found is None and isinstance(outputs, (tuple, list)) and outputs and isinstance(outputs[0], Tensor):
+        found = outputs[0]
+    if not isinstance(found, Tensor):
+        raise ProbeError(f"the model returned {type(outputs).__name__} without 'logits'; give a loss (loss=)")
+    return found
+
+
+def _field(outputs: Any, name: str) -> Tensor | None:
+    value = outputs.get(name) if isinstance(outputs, dict) else getattr(outputs, name, None)
+    return value if isinstance(value, torch.Tensor) else None

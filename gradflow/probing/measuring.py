@@ -1,0 +1,102 @@
+"""`probe`: one forward and one backward pass, and everything that can be read in them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from gradflow.probing.backward import UnitGradients
+from gradflow.probing.batch_norm import BatchNormMode
+from gradflow.probing.columns import unit_rows
+from gradflow.probing.loss import Loss, loss_name
+from gradflow.probing.metadata import describe_run
+from gradflow.probing.model import eager
+from gradflow.probing.parameters import branch_columns, parameter_rows
+from gradflow.probing.passes import run_passes
+from gradflow.record import Record
+from gradflow.record.schema import conform, empty
+from gradflow.units import Inputs, UnitSelection
+from gradflow.units.runs import Run
+from gradflow.units.tracing import TracedUnit
+
+
+def probe(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    bn: BatchNormMode = "batch",
+    units: UnitSelection | None = None,
+    meta: Mapping[str, Any] | None = None,
+) -> Record:
+    """Measure how signals and gradients pass the residual units of `model`.
+
+    One forward and one backward pass over one batch. Parameters, buffers, gradients,
+    training mode, hooks and random state are left as they were, also after an exception.
+
+    Args:
+        model: any network; it is not edited.
+        inputs: a tensor of shape (batch, …), or a tuple or dict of the model's arguments.
+        targets: class indices or values; see `gradflow.probing.loss.evaluate_loss`.
+        loss: called as ``loss(outputs, targets)``, or ``loss(outputs)`` without targets.
+        bn: how batch normalisation runs; see `gradflow.probing.batch_norm`.
+        units: a regular expression for whole module names, or names, of the units to measure.
+        meta: what else the record is to say (model's name, checkpoint, data, seeds, …).
+
+    Returns:
+        a record with its tables `units`, `parameters` and `steps` filled.
+
+    Raises:
+        NoResidualUnitError: if the model has no residual unit and none was named.
+        ProbeError: if there is no scalar loss with a gradient, or the model is compiled.
+    """
+    model = eager(model)
+    passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+    described = passes.described
+    parameters = parameter_rows(model, passes.parameter_gradients, passes.units)
+    rows = unit_rows(
+        described,
+        passes.values,
+        passes.gradients,
+        passes.numel,
+        _open_run_ends(passes.units, passes.runs, passes.gradients),
+        passes.batch,
+    )
+    branches = branch_columns(parameters, [unit.branch_parameters for unit in described])
+    described_meta = describe_run(model, passes, loss_name(loss, targets), bn, meta)
+    keys = {
+        "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,
+        "seed": described_meta["seeds"][0] if described_meta["seeds"] else None,
+        "batch_index": described_meta.pop("batch_index", 0),
+    }
+    step = {
+        "loss": passes.loss if math.isfinite(passes.loss) else None,
+        "param_grad_norm": math.hypot(*(row["grad_norm"] or 0.0 for row in parameters)),
+        "learning_rate": None,
+    }
+    table = [{**keys, **row, **branch} for row, branch in zip(rows, branches, strict=True)]
+    return Record(
+        units=conform("units", pd.DataFrame(table)),
+        parameters=conform("parameters", pd.DataFrame([{**keys, **row} for row in parameters])),
+        checks=empty("checks"),
+        steps=conform("steps", pd.DataFrame([{**keys, **step}])),
+        meta=described_meta,
+    )
+
+
+def _open_run_ends(
+    units: list[TracedUnit], runs: list[Run], gradients: list[UnitGradients]
+) -> list[int | None]:
+    """Return L for each unit from which the run to its end is a chain: nothing else reaches it."""
+    ends: list[int | None] = [None] * len(units)
+    for run in runs:
+        for index in range(run.last, run.first - 1, -1):
+            if gradients[index].other is not None:
+                break
+            ends[index] = run.end
+    return ends

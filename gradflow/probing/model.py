@@ -1,0 +1,27 @@
+"""Which module is measured: the eager one, or none."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from gradflow.errors import ProbeError
+
+
+def eager(model: nn.Module) -> nn.Module:
+    """Return the eager module beneath a compiled one.
+
+    A compiled module runs no hooks, in silence, so it is never measured itself.
+
+    Raises:
+        ProbeError: if part of the model is compiled in place or is TorchScript, where no
+            function mode sees inside.
+    """
+    model = getattr(model, "_orig_mod", model)
+    for name, module in model.named_modules():
+        where = name or type(model).__name__
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ProbeError(f"{where} is TorchScript, which cannot be measured; give the module it came from")
+        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
+            raise ProbeError(f"{where} is compiled, which hides its units; probe before torch.compile")
+    return model

@@ -1,0 +1,245 @@
+"""The same numbers, slowly: by `torch.autograd.grad` alone, with no hook.
+
+This is what the probe is held against. It keeps every value of the forward pass as a copy
+and runs one backward pass a unit and quantity: ∂E/∂x_l and ∂E/∂y_l by differentiating the
+loss, the shortcut's and the branch's part as vector-Jacobian products of the addition's two
+operands with respect to x_l. It shares with the probe only where the units are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
+
+from gradflow.determinism import preserved_random_state
+from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
+from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.record.schema import QUANTILES, conform
+from gradflow.units import Inputs, UnitSelection
+from gradflow.units.calling import batch_size, call_model, traceable
+from gradflow.units.classification import Split
+from gradflow.units.finding import describe, require_units, selector
+from gradflow.units.graph import Port
+from gradflow.units.modules import watching
+from gradflow.units.runs import identity_runs
+from gradflow.units.state import preserved_model
+from gradflow.units.tracing import TracedUnit, UnitTracer
+
+Array = NDArray[np.float64]
+
+
+class _Keeper:
+    """An observer that copies every value it is shown."""
+
+    def __init__(self) -> None:
+        self.known: dict[Port, Tensor] = {}
+        self.pairs: list[tuple[Tensor | None, Tensor]] = []
+
+    def fork_value(self, port: Port, value: Tensor) -> None:
+        self.known[port] = value.clone()
+
+    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+        self.pairs.append((None if shortcut is None else shortcut.clone(), branch.clone()))
+        if split is not None and split.shortcut == "identity" and shortcut is not None:
+            self.known.setdefault(split.fork, shortcut.clone())
+
+    def total(self, unit: TracedUnit, value: Tensor) -> None:
+        self.known[unit.total] = value.clone()
+
+    def out_value(self, port: Port, value: Tensor) -> None:
+        self.known[port] = value.clone()
+
+
+def oracle(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Any = None,
+    *,
+    loss: Loss | None = None,
+    bn: BatchNormMode = "batch",
+    units: UnitSelection | None = None,
+    only: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """Return the record's `units` table as plain differentiation gives it.
+
+    Time grows with the square of the number of units, and memory holds all their values:
+    for checking on small batches, not for use.
+
+    Args:
+        model: the network; left as it was.
+        inputs: as for `probe`.
+        targets: as for `probe`.
+        loss: as for `probe`.
+        bn: as for `probe`.
+        units: as for `probe`.
+        only: indices of the units to compute; None computes all. The span columns of a unit
+            need all later units of its run.
+    """
+    keeper = _Keeper()
+    handling = BatchNormHandling(bn)
+    selected = selector(units)
+    tracer = UnitTracer(keeper, selected, handling.overrides)
+    called_with, leaves = traceable(inputs)
+    batch = batch_size(inputs)
+    with preserved_model(model), preserved_random_state(), torch.enable_grad():
+        handling.prepare(model)
+        with watching(model, tracer, selected):
+            outputs = call_model(model, called_with)
+        require_units(model, tracer, units)
+        value = evaluate_loss(outputs, targets, loss)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(
+            value, [*parameters, *leaves], retain_graph=True, allow_unused=True
+        )[: len(parameters)]
+        by_parameter = dict(zip(parameters, gradients, strict=True))
+        wanted = range(len(tracer.units)) if only is None else only
+        rows = {}
+        branches = {}
+        for index in wanted:
+            unit = tracer.units[index]
+            row, branches[index] = _row(unit, keeper, value, batch)
+            owned = [parameter.detach() for parameter in unit.branch_parameters]
+            row["param_norm"] = _norm(_flat(owned))
+            row["param_grad_norm"] = _norm(_flat([by_parameter.get(parameter) for parameter in owned_by(unit)]))
+            rows[index] = row
+        for run in identity_runs(tracer.units):
+            _add_spans(rows, branches, tracer.units, run.first, run.last, value, batch)
+    described = describe(model, tracer)
+    for index, row in rows.items():
+        unit_described = described[index]
+        row |= {
+            "unit": index,
+            "name": unit_described.name,
+            "stage": unit_described.stage,
+            "shortcut": unit_described.shortcut,
+            "post_activation": unit_described.post_activation,
+            "batch": batch,
+        }
+    return conform("units", pd.DataFrame(list(rows.values())))
+
+
+def owned_by(unit: TracedUnit) -> list[Tensor]:
+    """Return the branch's parameters that need a gradient."""
+    return [parameter for parameter in unit.branch_parameters if parameter.requires_grad]
+
+
+def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[dict[str, Any], Tensor]:
+    x, y, out = (keeper.known.get(port) for port in (unit.fork, unit.total, unit.out))
+    h, f = keeper.pairs[unit.index]
+    g_x, g_y, g_out = (_gradient(loss, port) for port in (unit.fork, unit.total, unit.out))
+    row: dict[str, Any] = {
+        "numel": g_x.numel(),
+        "x_norm": _norm(x),
+        "shortcut_norm": _norm(h),
+        "branch_norm": _norm(f),
+        "sum_norm": _norm(y),
+        "out_norm": _norm(out),
+        "grad_in_norm": _norm(g_x),
+        "grad_sum_norm": _norm(g_y),
+        "grad_out_norm": _norm(g_out),
+    }
+    if unit.split is None:
+        b = _vjp(Port(unit.total.node, unit.total.output), unit.fork, g_y)
+        s = None
+    else:
+        operand = unit.split.shortcut_operand
+        s, b = (_vjp(_operand(unit, index), unit.fork, g_y) for index in (operand, 1 - operand))
+        row["forward_cosine"] = _cosine(h, f)
+        row["backward_cosine"] = _cosine(s, b)
+        row |= _sample_columns("", s, b, batch)
+    other = g_x - b - (s if s is not None else 0)
+    scale = np.finfo(np.float64).eps if g_x.dtype == torch.float64 else np.finfo(np.float32).eps
+    row |= {
+        "grad_shortcut_norm": _norm(s),
+        "grad_branch_norm": _norm(b),
+        "grad_other_norm": 0.0 if float(other.norm()) <= 100 * scale * float(g_x.norm()) else _norm(other),
+        "additivity_error": 0.0,
+    }
+    return row, b
+
+
+def _add_spans(
+    rows: dict[int, dict[str, Any]],
+    branches: dict[int, Tensor],
+    units: list[TracedUnit],
+    first: int,
+    last: int,
+    loss: Tensor,
+    batch: int,
+) -> None:
+    """Fill the columns of the spans from each unit to the run's end, where all units are there."""
+    end = _gradient(loss, units[last].out)
+    together = torch.zeros_like(end)
+    for index in range(last, first - 1, -1):
+        if index not in rows or rows[index]["grad_other_norm"] != 0.0:
+            return
+        together = together + branches[index]
+        rows[index]["span_end"] = last + 1
+        rows[index] |= _sample_columns("span_", end, together, batch)
+
+
+def _gradient(loss: Tensor, port: Port) -> Tensor:
+    (gradient,) = torch.autograd.grad([loss], [GradientEdge(port.node, port.output)], retain_graph=True)
+    return gradient
+
+
+def _operand(unit: TracedUnit, index: int) -> Port:
+    node, output = unit.total.node.next_functions[index]
+    assert node is not None
+    return Port(node, output)
+
+
+def _vjp(output: Port, fork: Port, cotangent: Tensor) -> Tensor:
+    if output == fork:
+        return cotangent
+    (part,) = torch.autograd.grad(
+        [GradientEdge(output.node, output.output)],
+        [GradientEdge(fork.node, fork.output)],
+        [cotangent],
+        retain_graph=True,
+    )
+    return part
+
+
+def _flat(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    known = [tensor.reshape(-1) for tensor in tensors if tensor is not None]
+    return torch.cat(known) if known else None
+
+
+def _double(tensor: Tensor) -> Array:
+    return np.asarray(tensor.detach().double().cpu().contiguous().numpy())
+
+
+def _norm(tensor: Tensor | None) -> float | None:
+    return None if tensor is None else float(np.linalg.norm(_double(tensor).ravel()))
+
+
+def _cosine(first: Tensor | None, second: Tensor | None) -> float | None:
+    if first is None or second is None:
+        return None
+    a, b = _double(first).ravel(), _double(second).ravel()
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def _sample_columns(prefix: str, s: Tensor, b: Tensor, batch: int) -> dict[str, Any]:
+    if s.shape[0] != batch:
+        return {}
+    shortcut, branch = _double(s).reshape(batch, -1), _double(b).reshape(batch, -1)
+    squares = (shortcut**2).sum(1)
+    used = squares > 0
+    rho = (shortcut * branch).sum(1)[used] / squares[used]
+    survival = np.linalg.norm(shortcut + branch, axis=1)[used] / np.sqrt(squares[used])
+    columns: dict[str, Any] = {}
+    for suffix, quantile in QUANTILES.items():
+        columns[f"{prefix}cancellation_{suffix}"] = float(np.quantile(rho, quantile))
+        columns[f"{prefix}survival_{suffix}"] = float(np.quantile(survival, quantile))
+    if not prefix:
+        columns["zero_samples"] = int((~used).sum())
+    return columns

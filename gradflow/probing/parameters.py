@@ -1,0 +1,85 @@
+"""The record's `parameters` table: one row a parameter tensor, stem and head included."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.units.tracing import TracedUnit
+
+Row = dict[str, Any]
+
+
+@torch.no_grad()
+def parameter_rows(
+    model: nn.Module, gradients: Mapping[Tensor, Tensor | None], units: Sequence[TracedUnit]
+) -> list[Row]:
+    """Return a row for each parameter of `model`, in its own order.
+
+    Args:
+        model: the network.
+        gradients: the gradient of each parameter that needs one; None where none came.
+        units: the units, whose branch or shortcut a parameter may belong to.
+    """
+    owner: dict[Tensor, int] = {}
+    for unit in units:
+        for parameter in (*unit.branch_parameters, *unit.shortcut_parameters):
+            owner.setdefault(parameter, unit.index)
+    named = list(model.named_parameters())
+    reached = [(parameter, gradients[parameter]) for _, parameter in named if gradients.get(parameter) is not None]
+    norms = dict(zip((parameter for _, parameter in named), _norms([p for _, p in named]), strict=True))
+    gradient_norms = dict(
+        zip((parameter for parameter, _ in reached), _norms([g for _, g in reached if g is not None]), strict=True)
+    )
+    rows: list[Row] = []
+    for name, parameter in named:
+        norm, gradient_norm = norms[parameter], gradient_norms.get(parameter)
+        suspects = [(norm, parameter), (gradient_norm, gradients.get(parameter))]
+        rows.append(
+            {
+                "name": name,
+                "unit": owner.get(parameter),
+                "numel": parameter.numel(),
+                "norm": _finite(norm),
+                "grad_norm": _finite(gradient_norm),
+                "nonfinite": sum(
+                    int((~tensor.isfinite()).sum())
+                    for value, tensor in suspects
+                    if tensor is not None and value is not None and not math.isfinite(value)
+                ),
+            }
+        )
+    return rows
+
+
+def branch_columns(rows: Sequence[Row], names: Sequence[Sequence[str]]) -> list[Row]:
+    """Return `param_norm` and `param_grad_norm` of each unit from its branch's parameters' rows."""
+    by_name = {row["name"]: row for row in rows}
+    return [
+        {
+            "param_norm": _together([by_name[name]["norm"] for name in branch]),
+            "param_grad_norm": _together([by_name[name]["grad_norm"] for name in branch]),
+        }
+        for branch in names
+    ]
+
+
+def _norms(tensors: list[Tensor]) -> list[float]:
+    """Return Frobenius norms, accumulated in float64, in one copy from the device."""
+    if not tensors:
+        return []
+    norms = torch._foreach_norm([tensor.detach() for tensor in tensors], 2, dtype=torch.float64)
+    return torch.stack(norms).cpu().tolist()
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _together(norms: Sequence[float | None]) -> float | None:
+    known = [norm for norm in norms if norm is not None]
+    return math.hypot(*known) if known else None

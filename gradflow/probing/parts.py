@@ -1,0 +1,219 @@
+"""Reading the parts of a gradient before autograd adds them up.
+
+Hooks on the nodes of the autograd graph that consume a fork see each part of ∂E/∂x_l on its
+own, so the shortcut's and the branch's part are read, never had by subtraction. A part is
+kept until the sum of all parts arrives at the fork, which is the next thing that the engine
+does, and is then handed to a listener together with the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge, Node
+
+from gradflow.units.graph import Edge, Port, edges_into
+from gradflow.units.tracing import TracedUnit
+
+Role = Literal["shortcut", "branch", "other", "mixed"]
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of one unit's ∂E/∂x_l.
+
+    Attributes:
+        shortcut: s = (∂h/∂x)ᵀ ∂E/∂y_l; None for a named block.
+        branch: b = (∂F/∂x)ᵀ ∂E/∂y_l.
+        other: what reaches x_l from outside the unit; None for nothing.
+        shortcut_is_total: s is the very memory of ∂E/∂y_l, which an identity hands on untouched.
+    """
+
+    shortcut: Tensor | None
+    branch: Tensor | None
+    other: Tensor | None
+    shortcut_is_total: bool = False
+
+
+@dataclass
+class Place:
+    """Where one unit is in the backward pass: numbers of ports, never a node.
+
+    A hook that could reach its own node would make a cycle that the garbage collector may
+    break before the hook has run (pytorch#102174).
+    """
+
+    unit: int
+    fork: int
+    total: int
+    out: int
+    mixed: bool
+    read: list[tuple[Role, Tensor, bool]] = field(default_factory=list)
+    # A mixed unit's gradients are kept whole, for `read_mixed`.
+    kept: dict[str, Tensor | None] = field(default_factory=dict)
+
+
+class Listener(Protocol):
+    """What is done with gradients while they exist."""
+
+    def arrived(self, port: int, gradient: Tensor) -> None:
+        """See the whole gradient of one port: ∂E/∂x_l, ∂E/∂y_l or ∂E/∂x_{l+1}."""
+
+    def parts(self, place: Place, parts: Parts, arriving: Tensor) -> None:
+        """See the parts of ∂E/∂x_l and, in `arriving`, their sum as autograd made it."""
+
+
+class PartReader:
+    """Hooks for one backward pass over the graph of one forward pass.
+
+    Args:
+        units: the units of the forward pass.
+        root: the loss's node.
+
+    Attributes:
+        places: each unit's ports, by number.
+    """
+
+    def __init__(self, units: Sequence[TracedUnit], root: Node) -> None:
+        ports: dict[Port, int] = {}
+        self.places = [
+            Place(
+                unit=unit.index,
+                fork=ports.setdefault(unit.fork, len(ports)),
+                total=ports.setdefault(unit.total, len(ports)),
+                out=ports.setdefault(unit.out, len(ports)),
+                mixed=unit.split is not None and unit.split.mixed,
+            )
+            for unit in units
+        ]
+        self._forks: dict[int, list[Place]] = {}
+        self._mixed_totals: dict[int, list[Place]] = {}
+        for place in self.places:
+            self._forks.setdefault(place.fork, []).append(place)
+            if place.mixed:
+                self._mixed_totals.setdefault(place.total, []).append(place)
+        self._watched: dict[Node, list[tuple[int, int]]] = {}
+        for port, index in ports.items():
+            self._watched.setdefault(port.node, []).append((port.output, index))
+        self._consumers: dict[Node, list[tuple[int, int, Role]]] = {}
+        into = edges_into(root, {unit.fork.node for unit in units})
+        for unit in units:
+            roles = _roles(unit)
+            for edge, output in into[unit.fork.node].items():
+                if output == unit.fork.output:
+                    role = roles.get(edge, "other")
+                    self._consumers.setdefault(edge.consumer, []).append((edge.index, unit.index, role))
+
+    @property
+    def needs_graph_again(self) -> bool:
+        """Whether some unit's parts cannot be read at the fork and take a pass of their own."""
+        return any(place.mixed for place in self.places)
+
+    @contextmanager
+    def hooked(self, listener: Listener) -> Iterator[None]:
+        """Have all hooks in place while the context is open, and none after it."""
+        with ExitStack() as stack:
+            for node, outputs in self._watched.items():
+                hook = partial(self._arrives, listener, outputs)
+                stack.callback(node.register_prehook(hook).remove)
+            for consumer, inputs in self._consumers.items():
+                stack.callback(consumer.register_hook(partial(self._passes, inputs)).remove)
+            self._watched, self._consumers = {}, {}
+            yield
+        for place in self.places:
+            place.read.clear()
+
+    def read_mixed(self, units: Sequence[TracedUnit], listener: Listener) -> None:
+        """Take the parts that could not be read at the fork, each as a VJP of its own.
+
+        The paths of an exclusive gate share its sigmoid, so the edges at the fork carry both
+        parts. The VJP of h alone and that of F alone, with ∂E/∂y_l, tell them apart. The graph
+        of the forward pass must still be whole (`needs_graph_again`).
+        """
+        for place, unit in zip(self.places, units, strict=True):
+            kept, place.kept = place.kept, {}
+            total, arriving = kept.get("total"), kept.get("arriving")
+            if unit.split is None or total is None or arriving is None:
+                continue
+            operand = unit.split.shortcut_operand
+            shortcut, branch = (vjp_of_operand(unit, index, total) for index in (operand, 1 - operand))
+            listener.parts(place, Parts(shortcut, branch, kept.get("other")), arriving)
+
+    def _passes(
+        self,
+        inputs: list[tuple[int, int, Role]],
+        grad_inputs: tuple[Tensor | None, ...],
+        grad_outputs: tuple[Tensor | None, ...],
+    ) -> None:
+        """Keep the part of a fork's gradient that has just been computed."""
+        above = grad_outputs[0] if len(grad_outputs) == 1 else None
+        for index, unit, role in inputs:
+            part = grad_inputs[index]
+            if part is not None:
+                untouched = (
+                    above is not None and above.data_ptr() == part.data_ptr() and above.shape == part.shape
+                )
+                self.places[unit].read.append((role, part, untouched))
+
+    def _arrives(
+        self, listener: Listener, outputs: list[tuple[int, int]], grad_outputs: tuple[Tensor | None, ...]
+    ) -> None:
+        """Hand on the whole gradient at a node, and at a fork the parts that it came from."""
+        for output, port in outputs:
+            gradient = grad_outputs[output]
+            if gradient is None:
+                continue
+            listener.arrived(port, gradient)
+            for place in self._forks.get(port, ()):
+                self._finish(place, gradient, listener)
+            for place in self._mixed_totals.get(port, ()):
+                place.kept["total"] = gradient
+
+    def _finish(self, place: Place, arriving: Tensor, listener: Listener) -> None:
+        read, place.read = place.read, []
+        sums = {
+            role: _sum_of([gradient for kind, gradient, _ in read if kind == role])
+            for role in ("shortcut", "branch", "other")
+        }
+        if place.mixed:
+            place.kept |= {"arriving": arriving, "other": sums["other"]}
+            return
+        shortcuts = [untouched for role, _, untouched in read if role == "shortcut"]
+        listener.parts(place, Parts(**sums, shortcut_is_total=shortcuts == [True]), arriving)
+
+
+def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:
+    """Return (∂operand/∂x_l)ᵀ `cotangent` for one operand of the unit's addition alone."""
+    node, output = unit.total.node.next_functions[operand]
+    assert node is not None, "an operand of a residual addition has a history"
+    alpha = getattr(unit.total.node, "_saved_alpha", 1) if operand == 1 else 1
+    (part,) = torch.autograd.grad(
+        [GradientEdge(node, output)],
+        [GradientEdge(unit.fork.node, unit.fork.output)],
+        [cotangent * alpha if alpha != 1 else cotangent],
+        retain_graph=True,
+    )
+    return part
+
+
+def _roles(unit: TracedUnit) -> dict[Edge, Role]:
+    """Return what each of the unit's edges into its fork carries."""
+    roles: dict[Edge, Role] = dict.fromkeys(unit.branch_edges, "branch")
+    if unit.split is not None:
+        roles |= dict.fromkeys(unit.split.mixed_edges, "mixed")
+        roles |= dict.fromkeys(unit.split.shortcut_edges, "shortcut")
+        if unit.shortcut_is_fork:
+            roles[Edge(unit.total.node, unit.split.shortcut_operand)] = "shortcut"
+    return roles
+
+
+def _sum_of(gradients: list[Tensor]) -> Tensor | None:
+    if not gradients:
+        return None
+    return gradients[0] if len(gradients) == 1 else torch.stack(gradients).sum(0)

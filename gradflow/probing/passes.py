@@ -1,0 +1,126 @@
+"""One forward and one backward pass, with everything attached that reads them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gradflow.determinism import preserved_random_state
+from gradflow.errors import ProbeError
+from gradflow.probing.backward import BackwardMeasures, UnitGradients
+from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
+from gradflow.probing.forward import ForwardMeasures, UnitValues
+from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.probing.parts import PartReader
+from gradflow.probing.reductions import Reducer
+from gradflow.units import Inputs, UnitSelection
+from gradflow.units.calling import batch_size, call_model, traceable
+from gradflow.units.finding import FoundUnits, describe, require_units, selector
+from gradflow.units.graph import is_leaf
+from gradflow.units.modules import watching
+from gradflow.units.runs import Run, identity_runs
+from gradflow.units.state import preserved_model
+from gradflow.units.tracing import TracedUnit, UnitTracer
+
+
+@dataclass(eq=False)
+class Passes:
+    """What one forward and one backward pass showed.
+
+    Attributes:
+        units: the units, with their places in the (used up) graph.
+        described: the same in names, with what was passed over.
+        runs: runs of units of the form of eq. 3.
+        values: what the forward pass showed of each unit.
+        gradients: what the backward pass showed of each unit.
+        numel: elements of each unit's x_l.
+        parameter_gradients: for each parameter that needs a gradient, the gradient or None.
+        batch: samples in the batch.
+        loss: its value.
+        samples_coupled: whether batch statistics went into the gradient.
+    """
+
+    units: list[TracedUnit]
+    described: FoundUnits
+    runs: list[Run]
+    values: list[UnitValues]
+    gradients: list[UnitGradients]
+    numel: list[int]
+    parameter_gradients: dict[Tensor, Tensor | None]
+    batch: int
+    loss: float
+    samples_coupled: bool
+
+
+def run_passes(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Any,
+    *,
+    loss: Loss | None,
+    bn: BatchNormMode,
+    units: UnitSelection | None,
+) -> Passes:
+    """Run both passes with everything attached, and leave the model as it was."""
+    batch = batch_size(inputs)
+    if batch == 0:
+        raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    handling = BatchNormHandling(bn)
+    reducer = Reducer(batch)
+    forward = ForwardMeasures(reducer)
+    selected = selector(units)
+    tracer = UnitTracer(forward, selected, handling.overrides)
+    called_with, leaves = traceable(inputs)
+    with preserved_model(model), preserved_random_state(), torch.enable_grad():
+        handling.prepare(model)
+        with watching(model, tracer, selected):
+            outputs = call_model(model, called_with)
+        require_units(model, tracer, units)
+        value = evaluate_loss(outputs, targets, loss)
+        del outputs, called_with
+        runs = identity_runs(tracer.units)
+        values = forward.of(tracer.units)
+        numel = [math.prod(_fork_shape(unit)) for unit in tracer.units]
+        reader = PartReader(tracer.units, value.grad_fn)
+        backward = BackwardMeasures(reader.places, runs, reducer)
+        tracer.forget_graph()
+        wanted = parameters + (leaves if _forks_at_input(tracer.units, leaves) else [])
+        with reader.hooked(backward):
+            gradients = torch.autograd.grad(
+                value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
+            )
+        if reader.needs_graph_again:
+            reader.read_mixed(tracer.units, backward)
+    return Passes(
+        units=tracer.units,
+        described=describe(model, tracer),
+        runs=runs,
+        values=values,
+        gradients=backward.results(),
+        numel=numel,
+        parameter_gradients=dict(zip(parameters, gradients, strict=False)),
+        batch=batch,
+        loss=float(value.detach()),
+        samples_coupled=handling.samples_coupled,
+    )
+
+
+def _fork_shape(unit: TracedUnit) -> torch.Size:
+    """Return the shape of x_l, which autograd keeps beside the node."""
+    metadata = unit.fork.node._input_metadata
+    return torch.Size(metadata[unit.fork.output].shape)
+
+
+def _forks_at_input(units: list[TracedUnit], leaves: list[Tensor]) -> bool:
+    """Whether some unit's x_l is the network's own input."""
+    ends = {id(leaf) for leaf in leaves}
+    return any(
+        origin is not None and is_leaf(origin) and id(origin.variable) in ends
+        for unit in units
+        for origin, _ in unit.fork.node.next_functions
+    )

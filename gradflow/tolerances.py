@@ -1,0 +1,73 @@
+"""The only home of numeric tolerances, each with its derivation.
+
+All are relative to the terms that enter a statement. There is no absolute part: a residual
+that should be zero is compared with the size of what it was computed from.
+
+Notation: u is the unit roundoff of the dtype in which the network ran (2⁻²⁴ in float32),
+u₆₄ = 2⁻⁵³ that of the float64 in which residuals are evaluated.
+"""
+
+from __future__ import annotations
+
+import math
+
+UNIT_ROUNDOFF: dict[str, float] = {
+    "float64": 2.0**-53,
+    "float32": 2.0**-24,
+    "bfloat16": 2.0**-8,
+    "float16": 2.0**-11,
+}
+"""u of each dtype: half the distance from 1 to the next number."""
+
+
+def sum_of_terms(dtype: str, units: int) -> float:
+    """Return c·u for x_L − x_l − Σ F_i (eq. 3 and 4) and for g_l − g_L − Σ b_i (eq. 5).
+
+    The network rounds once at each addition: x_{i+1} = (x_i + F_i)(1 + δ), |δ| ≤ u, so
+    after any number of units ‖x_L − x_l − Σ F_i‖ ≤ u Σ ‖x_{i+1}‖ ≤ u Σ (‖x_i‖ + ‖F_i‖).
+    Backward the same holds of g_i = g_{i+1} + b_i. Evaluating the residual takes
+    `units` + 1 more operations in float64, each on a partial sum that the same Σ bounds.
+
+    Args:
+        dtype: dtype in which the network ran.
+        units: units in the span.
+
+    Returns:
+        the largest ‖residual‖ / Σ (‖x_i‖ + ‖F_i‖) that rounding explains.
+    """
+    return UNIT_ROUNDOFF[dtype] + (units + 1) * UNIT_ROUNDOFF["float64"]
+
+
+def vector_jacobian_product(dtype: str, units: int, layers: int, reduction: int) -> float:
+    """Return c·u for eq. 5 in the paper's form, g_l − g_L − (∂ΣF/∂x_l)ᵀ g_L.
+
+    Here two backward passes are compared that go through the same branches with cotangents
+    rounded differently. A sum of n products of random sign has the rounding error u √n
+    relative to its value (n roundings of independent sign, on partial sums that grow as √n
+    like the sum itself), so a branch of K weight layers, each a reduction over at most n
+    products, is off by u K √n of ‖b_i‖ in each pass; normalisations and activations add
+    2 roundings a layer. An error made in unit i is carried to l by the very Jacobians that
+    carry the gradient, so it grows as the gradient does and stays the same part of it.
+
+    This bound is statistical: it is not exceeded by rounding of random sign. It is derived
+    and not fitted.
+
+    Args:
+        dtype: dtype in which both passes ran.
+        units: units in the span.
+        layers: K, weight layers in the longest branch.
+        reduction: n, products in a layer's longest reduction.
+    """
+    a_pass = layers * (math.sqrt(reduction) + 2)
+    return 2 * a_pass * UNIT_ROUNDOFF[dtype] + sum_of_terms(dtype, units)
+
+
+def oracle_agreement(dtype: str, layers: int, reduction: int) -> float:
+    """Return how far a norm may be from the oracle's: two backward passes of the whole depth.
+
+    The same estimate as `vector_jacobian_product`, over all `layers` of the network, whose
+    errors have independent signs and add in quadrature; plus 1e-6 in float32, the accuracy
+    to which the probe accumulates norms.
+    """
+    passes = 2 * math.sqrt(layers) * (math.sqrt(reduction) + 2) * UNIT_ROUNDOFF[dtype]
+    return passes + (0.0 if dtype == "float64" else 1e-6)

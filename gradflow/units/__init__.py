@@ -1,0 +1,7 @@
+"""Residual units in any `nn.Module`: where they are, and what they consist of."""
+
+from gradflow.units.calling import Inputs
+from gradflow.units.finding import FoundUnits, ResidualUnit, UnitSelection, find_units
+from gradflow.units.tracing import PassedOver
+
+__all__ = ["FoundUnits", "Inputs", "PassedOver", "ResidualUnit", "UnitSelection", "find_units"]

@@ -1,0 +1,180 @@
+"""Walks on the autograd graph: where two operands of an addition come together again.
+
+The graph's nodes point from a result to what it was made from, so a walk goes against
+the data. It visits nodes by descending sequence number, which autograd gives out in the
+order of the forward pass: when a node is visited, all its consumers in the walk have
+been. As soon as a single node is left to visit, every path passes through it, and the
+nearest such node is the *fork* (the residual unit's x_l).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch.autograd.graph import Node
+
+FIRST, SECOND = 1, 2
+"""Bits that say from which operand of the addition a node was reached."""
+
+BOTH = FIRST | SECOND
+
+
+@dataclass(frozen=True)
+class Port:
+    """One output of an autograd node: a value of the forward pass, a gradient of the backward pass."""
+
+    node: Node
+    output: int
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Port | None:
+        """Return where `tensor` comes from, or None for a tensor without history."""
+        node = tensor.grad_fn
+        return None if node is None else cls(node, tensor.output_nr)
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Input number `index` of node `consumer`: along it one part of a gradient flows."""
+
+    consumer: Node
+    index: int
+
+
+@dataclass
+class Walk:
+    """What lies between an addition's operands and their fork.
+
+    Attributes:
+        fork: the port through which every path from both operands passes, or None.
+        reached: for each node above the fork, by which operands it was reached (bits).
+        parameters: leaf tensors above the fork, likewise.
+        edges: edges that end at the fork, likewise. An operand that *is* the fork has none.
+        mixed_outputs: the fork's node was reached at more than one of its outputs.
+    """
+
+    fork: Port | None = None
+    reached: dict[Node, int] = field(default_factory=dict)
+    parameters: dict[torch.Tensor, int] = field(default_factory=dict)
+    edges: dict[Edge, int] = field(default_factory=dict)
+    mixed_outputs: bool = False
+
+    def nodes_of(self, side: int) -> list[Node]:
+        """Return the nodes that only operand `side` passes (for `BOTH`: that both pass)."""
+        return [node for node, sides in self.reached.items() if sides == side]
+
+    def parameters_of(self, side: int) -> list[torch.Tensor]:
+        """Return the leaves that only operand `side` reaches (for `BOTH`: that both reach)."""
+        return [leaf for leaf, sides in self.parameters.items() if sides == side]
+
+    def edges_of(self, side: int) -> list[Edge]:
+        """Return the edges into the fork that only operand `side` uses."""
+        return [edge for edge, sides in self.edges.items() if sides == side]
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether `node` stands for a leaf tensor, which is where a parameter's gradient ends."""
+    return hasattr(node, "variable")
+
+
+def find_fork(first: Port, second: Port) -> Walk:
+    """Walk from both operands of an addition to the nearest node that all their paths share.
+
+    Paths that end at a leaf (a parameter) do not count. The walk costs one visit for each
+    node between the addition and the fork.
+
+    Args:
+        first: where the first operand comes from.
+        second: where the second operand comes from.
+
+    Returns:
+        the walk; its `fork` is None if the operands have no common origin.
+    """
+    walk = Walk()
+    sides: dict[Node, int] = {}
+    outputs: dict[Node, set[int]] = {}
+    incoming: dict[Node, dict[Edge, int]] = {}
+    frontier: list[tuple[int, int, Node]] = []
+
+    def reach(port: Port, side: int, edge: Edge | None) -> None:
+        node = port.node
+        if node not in sides:
+            sides[node] = 0
+            outputs[node] = set()
+            incoming[node] = {}
+            heapq.heappush(frontier, (-node._sequence_nr(), len(sides), node))
+        sides[node] |= side
+        outputs[node].add(port.output)
+        if edge is not None:
+            incoming[node][edge] = side
+
+    reach(first, FIRST, None)
+    reach(second, SECOND, None)
+    while len(frontier) > 1:
+        node = heapq.heappop(frontier)[2]
+        side = sides[node]
+        walk.reached[node] = side
+        for index, (origin, output) in enumerate(node.next_functions):
+            if origin is None:
+                continue
+            if is_leaf(origin):
+                leaf = origin.variable
+                walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
+            else:
+                reach(Port(origin, output), side, Edge(node, index))
+    node = frontier[0][2]
+    if sides[node] == BOTH:
+        walk.fork = Port(node, min(outputs[node]))
+        walk.mixed_outputs = len(outputs[node]) > 1
+        walk.edges = incoming[node]
+    return walk
+
+
+def nodes_between(start: Port, end: Port) -> list[Node] | None:
+    """Return the nodes after `start` up to and with `end`, in the order of the forward pass.
+
+    Args:
+        start: a value of the forward pass.
+        end: a later one.
+
+    Returns:
+        None if `end` does not depend on `start`; an empty list if they are the same.
+    """
+    if start.node is end.node:
+        return [] if start == end else None
+    limit = start.node._sequence_nr()
+    stack, seen, found = [end.node], {end.node}, False
+    while stack:
+        for origin, output in stack.pop().next_functions:
+            if origin is start.node:
+                found = found or output == start.output
+            elif origin is not None and origin not in seen and not is_leaf(origin):
+                if origin._sequence_nr() > limit:
+                    seen.add(origin)
+                    stack.append(origin)
+    return sorted(seen, key=lambda node: node._sequence_nr()) if found else None
+
+
+def edges_into(root: Node, targets: Iterable[Node]) -> dict[Node, dict[Edge, int]]:
+    """Return, for each target, all edges into it below `root` and the output each one ends at.
+
+    Args:
+        root: the loss's node, from which the backward pass starts.
+        targets: nodes whose consumers are asked for.
+    """
+    found: dict[Node, dict[Edge, int]] = {target: {} for target in targets}
+    stack, seen = [root], {root}
+    while stack:
+        node = stack.pop()
+        for index, (origin, output) in enumerate(node.next_functions):
+            if origin is None:
+                continue
+            if origin in found:
+                found[origin][Edge(node, index)] = output
+            if origin not in seen and not is_leaf(origin):
+                seen.add(origin)
+                stack.append(origin)
+    return found

@@ -1,0 +1,150 @@
+"""Which module is running, and blocks that a user names outright.
+
+Hooks on the modules say in whose forward an addition stands. A module that the user names
+(`units=`) and in whose forward no residual addition stands is measured as a unit without
+shortcut: x_l is its input and y_l = F(x_l) its output. This is how plain networks are
+measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from gradflow.units.graph import Edge, Port, is_leaf
+from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
+
+
+@contextmanager
+def watching(model: nn.Module, tracer: UnitTracer, selected: Callable[[str], bool] | None) -> Iterator[None]:
+    """Tell `tracer` about the modules of `model` that run while the context is open.
+
+    Args:
+        model: the network, whose forward pass happens inside.
+        tracer: is entered and left with the context.
+        selected: names the blocks to measure; None names none.
+    """
+    with ExitStack() as stack:
+        blocks = set(_named_blocks(model, selected)) if selected else set()
+        for name, module in model.named_modules():
+            if name in blocks or _may_add(module):
+                block = _Block(name, tracer) if name in blocks else None
+                running = _Running(name, tracer, block)
+                before = module.register_forward_pre_hook(running.enter, with_kwargs=True)
+                stack.callback(before.remove)
+                after = module.register_forward_hook(running.leave, always_call=True)
+                stack.callback(after.remove)
+        stack.enter_context(tracer)
+        yield
+
+
+def _may_add(module: nn.Module) -> bool:
+    """Whether an addition may stand in this module's own forward: not in torch's own leaf modules."""
+    return not type(module).__module__.startswith("torch.nn.") or bool(next(module.children(), None))
+
+
+def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the outermost modules that are selected."""
+    chosen: list[str] = []
+    for name, _ in model.named_modules():
+        if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
+            chosen.append(name)
+            yield name
+
+
+class _Running:
+    """The two hooks of one module."""
+
+    def __init__(self, name: str, tracer: UnitTracer, block: _Block | None) -> None:
+        self._name = name
+        self._tracer = tracer
+        self._block = block
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._tracer.running.append(self._name)
+        if self._block is not None:
+            self._block.starts([*args, *kwargs.values()])
+
+    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        self._tracer.running.pop()
+        if self._block is not None:
+            self._block.ends(module, output)
+
+
+class _Block:
+    """A module that the user named as a unit."""
+
+    def __init__(self, name: str, tracer: UnitTracer) -> None:
+        self._name = name
+        self._tracer = tracer
+        self._fork: Port | None = None
+        self._units_before = 0
+
+    def starts(self, values: list[Any]) -> None:
+        value = _first_tensor(values)
+        self._fork = Port.of(value) if value is not None else None
+        self._units_before = len(self._tracer.units)
+        if value is not None and self._fork is not None:
+            self._tracer.observer.fork_value(self._fork, value.detach())
+
+    def ends(self, module: nn.Module, output: Any) -> None:
+        fork, self._fork = self._fork, None
+        if len(self._tracer.units) > self._units_before:
+            return  # a residual addition stands inside: that is the unit
+        value = _first_tensor([output])
+        total = Port.of(value) if value is not None else None
+        if value is None or fork is None or total is None:
+            reason = "it was named, but its first input or output is no tensor that needs a gradient"
+            self._tracer.passed_over.append(PassedOver(self._name, reason))
+            return
+        edges = _edges_between(fork, total)
+        if not edges:
+            reason = "it was named, but its output does not depend on its input"
+            self._tracer.passed_over.append(PassedOver(self._name, reason))
+            return
+        self._tracer.observer.operands(None, None, value.detach())
+        unit = TracedUnit(
+            index=len(self._tracer.units),
+            name=self._name,
+            fork=fork,
+            total=total,
+            shortcut="none",
+            shape=value.shape,
+            split=None,
+            branch_edges=edges,
+            branch_parameters=tuple(module.parameters()),
+            shortcut_parameters=(),
+        )
+        self._tracer.found(unit, value)
+
+
+def _first_tensor(values: list[Any]) -> Tensor | None:
+    for value in values:
+        if isinstance(value, (tuple, list)):
+            inner = _first_tensor(list(value))
+            if inner is not None:
+                return inner
+        elif isinstance(value, Tensor) and value.is_floating_point():
+            return value
+    return None
+
+
+def _edges_between(start: Port, end: Port) -> tuple[Edge, ...]:
+    """Return the edges into `start` on the paths from `end`."""
+    limit = start.node._sequence_nr()
+    edges: list[Edge] = []
+    stack, seen = [end.node], {end.node}
+    while stack:
+        node = stack.pop()
+        for index, (origin, output) in enumerate(node.next_functions):
+            if origin is start.node:
+                if output == start.output:
+                    edges.append(Edge(node, index))
+            elif origin is not None and origin not in seen and not is_leaf(origin):
+                if origin._sequence_nr() > limit:
+                    seen.add(origin)
+                    stack.append(origin)
+    return tuple(edges)

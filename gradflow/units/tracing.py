@@ -1,0 +1,258 @@
+"""Watching a forward pass: every residual addition is seen as it happens.
+
+A `TorchFunctionMode` around the forward pass sees each operation on tensors, in any
+`nn.Module`, in-place additions and in-place activations included. At each addition of
+two tensors of one shape that both have a history, the autograd graph tells whether it
+is a residual unit's (`classification`). What is to be done with the values is an
+observer's business: finding units needs none of them, probing measures them on the spot,
+before an in-place operation can overwrite them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MethodWrapperType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
+
+from gradflow.units.classification import Split, function_name, split_addition
+from gradflow.units.graph import Edge, Port, find_fork, nodes_between
+
+_IN_PLACE = {Tensor.add_, Tensor.__iadd__}
+_ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | _IN_PLACE
+
+
+@dataclass(eq=False)
+class TracedUnit:
+    """One residual unit of one forward pass, with its places in the autograd graph.
+
+    Attributes:
+        index: 0-based order of execution.
+        name: qualified name of the module in whose forward the addition stands.
+        fork: x_l.
+        total: y_l, the result of the addition; for a named block its output.
+        out: x_{l+1}, read at the next unit's fork.
+        shortcut: what h is; 'none' for a named block.
+        post_activation: what f is.
+        shape: shape of y_l.
+        split: how the addition came apart; None for a named block.
+        branch_edges: edges along which the branch's part of ∂E/∂x_l flows into the fork.
+        branch_parameters: leaves of the branch.
+        shortcut_parameters: leaves of the shortcut.
+    """
+
+    index: int
+    name: str
+    fork: Port
+    total: Port
+    shortcut: str
+    shape: torch.Size
+    split: Split | None
+    branch_edges: tuple[Edge, ...]
+    branch_parameters: tuple[Tensor, ...]
+    shortcut_parameters: tuple[Tensor, ...]
+    post_activation: str = "identity"
+    out: Port = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.out = self.total
+
+    @property
+    def shortcut_is_fork(self) -> bool:
+        """Whether x_l itself is an operand of the addition, with nothing on its way."""
+        if self.split is None:
+            return False
+        origin, output = self.total.node.next_functions[self.split.shortcut_operand]
+        return origin is self.fork.node and output == self.fork.output
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """An addition (or a named block) that is not measured, and why."""
+
+    name: str
+    reason: str
+
+
+class Observer(Protocol):
+    """What may be done with the values of a forward pass while they exist."""
+
+    def fork_value(self, port: Port, value: Tensor) -> None:
+        """See a value that is used a second time: it may turn out to be a fork."""
+
+    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+        """See h(x_l) (None for a named block) and F(x_l), before the addition."""
+
+    def total(self, unit: TracedUnit, value: Tensor) -> None:
+        """See y_l."""
+
+    def out_value(self, port: Port, value: Tensor) -> None:
+        """See f(y_l), where f is what it was in the unit before."""
+
+
+class Bystander:
+    """An observer that looks at no value."""
+
+    def fork_value(self, port: Port, value: Tensor) -> None:
+        """Ignore the value."""
+
+    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+        """Ignore the values."""
+
+    def total(self, unit: TracedUnit, value: Tensor) -> None:
+        """Ignore the value."""
+
+    def out_value(self, port: Port, value: Tensor) -> None:
+        """Ignore the value."""
+
+
+class UnitTracer(TorchFunctionMode):
+    """Finds the residual units of one forward pass.
+
+    Args:
+        observer: what is shown the values on the way.
+        selected: whether additions in the module of this name are wanted; None takes all.
+        overrides: functions to run in place of others (`F.batch_norm` with frozen statistics).
+    """
+
+    def __init__(
+        self,
+        observer: Observer,
+        selected: Callable[[str], bool] | None = None,
+        overrides: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    ) -> None:
+        super().__init__()
+        self.units: list[TracedUnit] = []
+        self.passed_over: list[PassedOver] = []
+        self.running: list[str] = []
+        self.observer = observer
+        self._selected = selected
+        self._overrides = dict(overrides or {})
+        self._uses: dict[Port, int] = {}
+        self._activation: list[str] = []
+        self._followed: list[Node] | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run `func`, looking at additions before and after."""
+        kwargs = kwargs or {}
+        if type(func) is MethodWrapperType:
+            return func(*args, **kwargs)
+        if func in self._overrides:
+            func = self._overrides[func]
+        elif func in _ADDITIONS and torch.is_grad_enabled():
+            operands = _operands(args, kwargs)
+            if operands is not None:
+                return self._add(func, args, kwargs, *operands)
+        before = [Port.of(value) if isinstance(value, Tensor) else None for value in args]
+        result = func(*args, **kwargs)
+        if _has_history(result):
+            self._count_uses(args, before, result)
+            if self._followed and isinstance(result, Tensor):
+                self._follow_activation(self._followed, result)
+        return result
+
+    def found(self, unit: TracedUnit, total: Tensor) -> None:
+        """Keep a unit, and learn from its fork what the unit before it does after its addition."""
+        if self.units:
+            previous = self.units[-1]
+            between = nodes_between(previous.total, unit.fork)
+            previous.out = previous.total if between is None else unit.fork
+            previous.post_activation = "other" if between is None else function_name(between)
+            self._activation = [node.name() for node in between or ()]
+        self.units.append(unit)
+        self._followed = [unit.total.node] if self._activation else None
+        self.observer.total(unit, total.detach())
+
+    def forget_graph(self) -> None:
+        """Drop what refers to the autograd graph beyond the units themselves."""
+        self._uses.clear()
+        self._followed = None
+
+    def _count_uses(self, args: tuple[Any, ...], before: list[Port | None], result: Any) -> None:
+        """Show a value to the observer when it is used a second time: it may be a fork."""
+        for value, port in zip(args, before, strict=True):
+            if port is not None and value is not result:
+                uses = self._uses[port] = self._uses.get(port, 0) + 1
+                if uses == 2:
+                    self.observer.fork_value(port, value.detach())
+
+    def _follow_activation(self, followed: list[Node], result: Tensor) -> None:
+        """Show f(y_l) to the observer as soon as it exists, if f is what it was in the unit before.
+
+        A network's last unit has no next unit at whose fork its x_{l+1} could be read.
+        """
+        node = result.grad_fn
+        if node is None or all(origin is not followed[-1] for origin, _ in node.next_functions):
+            return
+        if node.name() != self._activation[len(followed) - 1]:
+            self._followed = None
+            return
+        followed.append(node)
+        if len(followed) > len(self._activation):
+            self._followed = None
+            unit = self.units[-1]
+            unit.out = Port(node, result.output_nr)
+            unit.post_activation = function_name(followed[1:])
+            self.observer.out_value(unit.out, result.detach())
+
+    def _add(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], first: Tensor, second: Tensor
+    ) -> Any:
+        ports = Port.of(first), Port.of(second)
+        assert ports[0] is not None and ports[1] is not None
+        name = self.running[-1] if self.running else ""
+        if self._selected is not None and not self._selected(name):
+            split: Split | str = "it is not among the units that were asked for"
+        elif func in _IN_PLACE and first._is_view():
+            split = "it adds in place into a view of another tensor, which hides its operands"
+        else:
+            split = split_addition(find_fork(ports[0], ports[1]))
+        if isinstance(split, str):
+            self.passed_over.append(PassedOver(name, split))
+            result = func(*args, **kwargs)
+            self._count_uses((first, second), [*ports], result)
+            return result
+        alpha = kwargs.get("alpha", 1)
+        values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
+        self.observer.operands(split, values[split.shortcut_operand], values[1 - split.shortcut_operand])
+        result = func(*args, **kwargs)
+        total = Port.of(result)
+        assert total is not None
+        unit = TracedUnit(
+            index=len(self.units),
+            name=name,
+            fork=split.fork,
+            total=total,
+            shortcut=split.shortcut,
+            shape=result.shape,
+            split=split,
+            branch_edges=split.branch_edges,
+            branch_parameters=split.branch_parameters,
+            shortcut_parameters=split.shortcut_parameters,
+        )
+        self.found(unit, result)
+        return result
+
+
+def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Return the operands of an addition of two tensors of one shape that both have a history."""
+    first = args[0] if args else kwargs.get("input")
+    second = args[1] if len(args) > 1 else kwargs.get("other")
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return None
+    if first.shape != second.shape or first.grad_fn is None or second.grad_fn is None:
+        return None
+    return first, second
+
+
+def _has_history(result: Any) -> bool:
+    if isinstance(result, (tuple, list)):
+        return any(_has_history(item) for item in result)
+    return isinstance(result, Tensor) and result.grad_fn is not None
