@@ -57,6 +57,7 @@ class BackwardMeasures:
         self._arrived: dict[int, Squares] = {}
         self._runs = {index: run for run in runs for index in range(run.first, run.last + 1)}
         self._run_of_end = {places[run.last].out: run for run in runs}
+        self._sums: dict[int, Tensor] = {}
         self._end_gradients: dict[Run, Tensor] = {}
         self._span_inner: dict[Run, Tensor] = {}
 
@@ -67,8 +68,8 @@ class BackwardMeasures:
         if run is not None:
             self._end_gradients[run] = gradient
 
-    def parts(self, place: Place, parts: Parts, arriving: Tensor) -> None:
-        """Measure the parts of ∂E/∂x_l."""
+    def parts(self, place: Place, parts: Parts) -> None:
+        """Measure the parts of ∂E/∂x_l, and keep their sum for `whole`."""
         found, reducer = self._gradients[place.unit], self._reducer
         shortcut, branch, other = parts.shortcut, parts.branch, parts.other
         if other is not None:
@@ -83,7 +84,13 @@ class BackwardMeasures:
             self._extend_span(place.unit, found, branch)
         read = [part for part in (shortcut, branch, other) if part is not None]
         if read:
-            found.additivity = reducer.difference(arriving, read)
+            self._sums[place.unit] = reducer.sum_of(read)
+
+    def whole(self, place: Place, arriving: Tensor) -> None:
+        """Compare ∂E/∂x_l with the sum of its parts."""
+        together = self._sums.pop(place.unit, None)
+        if together is not None:
+            self._gradients[place.unit].additivity = self._reducer.difference(together, arriving)
 
     def results(self) -> list[UnitGradients]:
         """Return what was read for each unit."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +43,7 @@ class Passes:
         numel: elements of each unit's x_l.
         parameter_gradients: for each parameter that needs a gradient, the gradient or None.
         batch: samples in the batch.
-        loss: its value.
+        value: the loss.
         samples_coupled: whether batch statistics went into the gradient.
     """
 
@@ -52,8 +55,13 @@ class Passes:
     numel: list[int]
     parameter_gradients: dict[Tensor, Tensor | None]
     batch: int
-    loss: float
+    value: Tensor
     samples_coupled: bool
+
+    @property
+    def loss(self) -> float:
+        """The loss as a number."""
+        return float(self.value)
 
 
 def run_passes(
@@ -76,7 +84,7 @@ def run_passes(
     selected = selector(units)
     tracer = UnitTracer(forward, selected, handling.overrides)
     called_with, leaves = traceable(inputs)
-    with preserved_model(model), preserved_random_state(), torch.enable_grad():
+    with _no_collection(), preserved_model(model), preserved_random_state(), torch.enable_grad():
         handling.prepare(model)
         with watching(model, tracer, selected):
             outputs = call_model(model, called_with)
@@ -105,9 +113,25 @@ def run_passes(
         numel=numel,
         parameter_gradients=dict(zip(parameters, gradients, strict=False)),
         batch=batch,
-        loss=float(value.detach()),
+        value=value.detach(),
         samples_coupled=handling.samples_coupled,
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put garbage collection off: in the middle of a pass it would walk all objects of the process.
+
+    A probe makes many small objects and no cycles, so it would set the collector off and
+    give it nothing to collect, for a tenth of a second with torch loaded.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _fork_shape(unit: TracedUnit) -> torch.Size:

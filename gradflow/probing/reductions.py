@@ -19,6 +19,9 @@ import torch
 from torch import Tensor
 
 _BLOCK = 1024
+_CACHED_ELEMENTS = 512 * 1024
+"""Products that are summed at a time: 2 MB in float32, a share of a common last-level cache."""
+
 _SMALLEST_MEAN_SQUARE = 1e-30
 """Below this, squares of float32 numbers lose digits to gradual underflow (from 1.2e-38)."""
 
@@ -37,7 +40,7 @@ class Squares:
 
 
 class Reducer:
-    """Reduces tensors of one batch, with one scratch buffer for all of them.
+    """Reduces tensors of one batch, with scratch memory that is reused.
 
     Args:
         batch: samples in the batch. A tensor whose first dimension is another one (a
@@ -47,6 +50,7 @@ class Reducer:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self._scratch: Tensor | None = None
+        self._spare: list[Tensor] = []
 
     @torch.no_grad()
     def squares(self, value: Tensor) -> Squares:
@@ -68,23 +72,36 @@ class Reducer:
         rows, others = self._row_pair(first, second)
         if first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
             return (rows.double() * others.double()).sum(1)
-        product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
+        pieces = [
+            torch.mul(a, b, out=self._buffer(a)).sum(1)
+            for a, b in zip(self._pieces(rows), self._pieces(others), strict=True)
+        ]
+        product = torch.cat(pieces).double() if len(pieces) > 1 else pieces[0].double()
         if not math.isfinite(float(product.sum())):
             return (rows.double() * others.double()).sum(1)
         return product
 
     @torch.no_grad()
-    def difference(self, total: Tensor, parts: list[Tensor]) -> Tensor:
-        """Return ‖Σ parts − total‖² over the whole batch, a float64 scalar."""
-        buffer = self._buffer(total)
+    def sum_of(self, parts: list[Tensor]) -> Tensor:
+        """Return Σ parts, in memory that `difference` gives back."""
+        like = parts[0]
+        spare = self._spare.pop() if self._spare else None
+        if spare is None or spare.numel() < like.numel() or spare.dtype != like.dtype:
+            spare = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+        total = _laid_out_as(like, spare)
         if len(parts) == 1:
-            torch.sub(parts[0], total, out=buffer)
-        else:
-            torch.add(parts[0], parts[1], out=buffer)
-            for part in parts[2:]:
-                buffer.add_(part)
-            buffer.sub_(total)
-        return self.squares(buffer).total
+            return total.copy_(like)
+        torch.add(parts[0], parts[1], out=total)
+        for part in parts[2:]:
+            total.add_(part)
+        return total
+
+    @torch.no_grad()
+    def difference(self, total: Tensor, other: Tensor) -> Tensor:
+        """Return ‖total − other‖² over the whole batch, a float64 scalar; `total` is used up."""
+        squares = self.squares(total.sub_(other)).total
+        self._spare.append(total.as_strided((total.numel(),), (1,)))
+        return squares
 
     def _rows(self, value: Tensor) -> Tensor:
         samples = self.batch if value.ndim and value.shape[0] == self.batch else 1
@@ -95,15 +112,24 @@ class Reducer:
         samples = self.batch if first.ndim and first.shape[0] == self.batch else 1
         return first.permute(order).reshape(samples, -1), second.permute(order).reshape(samples, -1)
 
+    def _pieces(self, rows: Tensor) -> tuple[Tensor, ...]:
+        """Split rows so that the products of one piece stay in the processor's cache."""
+        samples = max(1, _CACHED_ELEMENTS // rows.shape[1])
+        return rows.split(samples)
+
     def _buffer(self, like: Tensor) -> Tensor:
-        """Return scratch memory of the shape and layout of `like`, the same memory at every call."""
-        scratch = self._scratch
-        if scratch is None or scratch.numel() < like.numel() or scratch.dtype != like.dtype:
-            scratch = self._scratch = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
-        order = _memory_order(like)
-        shape = [like.shape[dimension] for dimension in order]
-        back = sorted(range(like.ndim), key=order.__getitem__)
-        return scratch[: like.numel()].view(shape).permute(back)
+        """Return scratch memory of the shape of `like`, the same memory at every call."""
+        if self._scratch is None or self._scratch.numel() < like.numel() or self._scratch.dtype != like.dtype:
+            self._scratch = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
+        return self._scratch[: like.numel()].view(like.shape)
+
+
+def _laid_out_as(like: Tensor, memory: Tensor) -> Tensor:
+    """Return a view of flat `memory` with the shape of `like` and its order of dimensions."""
+    order = _memory_order(like)
+    shape = [like.shape[dimension] for dimension in order]
+    back = sorted(range(like.ndim), key=order.__getitem__)
+    return memory[: like.numel()].view(shape).permute(back)
 
 
 def _memory_order(value: Tensor) -> list[int]:
