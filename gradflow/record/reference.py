@@ -1,0 +1,49 @@
+"""The reference page of the record's format, made from the schema so that it cannot lag behind."""
+
+from __future__ import annotations
+
+from gradflow.record.metadata import META
+from gradflow.record.schema import SCHEMA_VERSION, TABLES
+
+_PURPOSE = {
+    "units": "One row a residual unit, in order of execution, for each iteration, seed and batch.",
+    "parameters": "One row a parameter tensor, stem and head included.",
+    "checks": "One row an equation and span.",
+    "steps": "One row a forward and backward pass.",
+}
+
+_INTRODUCTION = (
+    f"Schema version {SCHEMA_VERSION}. A record is a directory: `record.json` with the metadata and the "
+    "SHA-256 of every table, and one Parquet file a table. Notation: unit l computes "
+    "y_l = h(x_l) + F(x_l) and x_{l+1} = f(y_l); h is the shortcut, F the branch, E the loss. "
+    "In JSON a value that is unknown or not finite is null."
+)
+
+
+def schema_markdown() -> str:
+    """Return the documentation of metadata and columns as Markdown, ready for the docs."""
+    lines = [
+        "# The record",
+        "",
+        _INTRODUCTION,
+        "",
+        "## Metadata",
+        "",
+        "| Key | Type | Meaning |",
+        "|---|---|---|",
+    ]
+    for key in META:
+        types = " or ".join("null" if kind is type(None) else kind.__name__ for kind in key.types)
+        lines.append(f"| `{key.name}` | {types} | {_cell(key.meaning)} |")
+    for table, columns in TABLES.items():
+        lines += ["", f"## `{table}`", "", _PURPOSE[table], "", "| Column | Type | Unit | Meaning |"]
+        lines.append("|---|---|---|---|")
+        lines += [
+            f"| `{column.name}` | {column.kind} | {_cell(column.unit) or '–'} | {_cell(column.meaning)} |"
+            for column in columns
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

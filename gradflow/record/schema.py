@@ -1,0 +1,169 @@
+"""The columns of a record's tables: name, type, unit and meaning of each.
+
+This is the waist of gradflow: probing writes these columns, and statistics, plots and
+reports read them. Everything that is written to disk passes `conform` first, so a
+column that is not declared here cannot exist in a record.
+
+Notation follows He et al. 2016 (arXiv:1603.05027): unit l computes
+y_l = h(x_l) + F(x_l) and x_{l+1} = f(y_l); h is the shortcut, F the branch, E the loss.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+
+from gradflow.errors import RecordError
+
+SCHEMA_VERSION = 1
+"""Version of the layout on disk. Raised whenever a reader of the old one would misread."""
+
+Kind = Literal["int64", "float64", "string", "bool"]
+
+_PANDAS_DTYPES: dict[Kind, str] = {
+    "int64": "Int64",
+    "float64": "float64",
+    "string": "string",
+    "bool": "boolean",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `kind` is its type, `unit` what one step of it means, `meaning` its definition."""
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+
+
+QUANTILES: dict[str, float] = {"min": 0.0, "p05": 0.05, "p50": 0.5, "p95": 0.95, "max": 1.0}
+"""Suffixes of the per-sample columns and the quantile over the batch's samples each one is."""
+
+_NORM = "Frobenius norm"
+_GRAD = "Frobenius norm of a gradient of the loss"
+
+KEYS = (
+    Column("iteration", "int64", "training steps", "training iteration of the weights; 0 if unknown"),
+    Column("seed", "int64", "", "seed that the weights (untrained) and the data order came from"),
+    Column("batch_index", "int64", "", "which batch of the data source, from 0"),
+)
+
+
+def _per_sample(prefix: str, meaning: str) -> tuple[Column, ...]:
+    return tuple(
+        Column(f"{prefix}_{suffix}", "float64", "ratio", f"{meaning}; quantile {quantile} over samples")
+        for suffix, quantile in QUANTILES.items()
+    )
+
+
+UNITS = (
+    *KEYS,
+    Column("unit", "int64", "", "0-based order of execution"),
+    Column("name", "string", "", "qualified name of the module whose forward adds the two operands"),
+    Column("stage", "int64", "", "index of the run of units with equal feature-map size and width"),
+    Column(
+        "shortcut",
+        "string",
+        "",
+        "what h is: identity, projection, padding, scaled, gated, dropout, none or other",
+    ),
+    Column("post_activation", "string", "", "what f is: identity, relu, layer_norm, batch_norm+relu, …"),
+    Column("batch", "int64", "samples", "batch size"),
+    Column("numel", "int64", "elements", "elements of x_l, the whole batch"),
+    Column("x_norm", "float64", _NORM, "‖x_l‖, the value at the fork"),
+    Column("shortcut_norm", "float64", _NORM, "‖h(x_l)‖"),
+    Column("branch_norm", "float64", _NORM, "‖F(x_l)‖"),
+    Column("sum_norm", "float64", _NORM, "‖y_l‖"),
+    Column("out_norm", "float64", _NORM, "‖x_{l+1}‖, read at the next unit's fork"),
+    Column("forward_cosine", "float64", "cosine", "cos(h(x_l), F(x_l)) over the whole batch"),
+    Column("grad_sum_norm", "float64", _GRAD, "‖∂E/∂y_l‖, what arrives at the addition from above"),
+    Column("grad_out_norm", "float64", _GRAD, "‖∂E/∂x_{l+1}‖"),
+    Column("grad_shortcut_norm", "float64", _GRAD, "‖s‖, s = (∂h/∂x)ᵀ ∂E/∂y: on through the shortcut"),
+    Column("grad_branch_norm", "float64", _GRAD, "‖b‖, b = (∂F/∂x)ᵀ ∂E/∂y: on through the branch"),
+    Column("grad_other_norm", "float64", _GRAD, "what reaches x_l from outside the unit; 0 in a chain"),
+    Column("grad_in_norm", "float64", _GRAD, "‖∂E/∂x_l‖, the sum as autograd delivers it"),
+    Column("backward_cosine", "float64", "cosine", "cos(s, b) over the whole batch"),
+    *_per_sample("cancellation", "per sample ⟨b, s⟩ / ‖s‖²; −1 is full cancellation along s"),
+    *_per_sample("survival", "per sample ‖s + b‖ / ‖s‖; 0 is full cancellation"),
+    Column("zero_samples", "int64", "samples", "samples with ‖s‖ = 0, left out of the two above"),
+    Column("span_end", "int64", "", "L of the span l..L to the end of the run of eq. 3 units; null if none"),
+    *_per_sample("span_cancellation", "as cancellation with s = ∂E/∂x_L, b = Σ branch parts of l..L−1"),
+    *_per_sample("span_survival", "as survival with s = ∂E/∂x_L, b = Σ branch parts of l..L−1"),
+    Column("additivity_error", "float64", "ratio", "‖s + b + other − ∂E/∂x_l‖ / ‖∂E/∂x_l‖"),
+    Column("param_norm", "float64", _NORM, "over the branch's own parameters"),
+    Column("param_grad_norm", "float64", _GRAD, "over the branch's own parameters"),
+    Column("nonfinite", "int64", "elements", "elements of the unit's measured tensors that are NaN or ±inf"),
+)
+
+PARAMETERS = (
+    *KEYS,
+    Column("name", "string", "", "qualified parameter name"),
+    Column("unit", "int64", "", "unit whose branch or shortcut holds it; null for stem, head and others"),
+    Column("numel", "int64", "elements", "elements of the parameter"),
+    Column("norm", "float64", _NORM, "norm of the parameter"),
+    Column("grad_norm", "float64", _GRAD, "norm of its gradient; null if it gets none"),
+    Column("nonfinite", "int64", "elements", "non-finite elements of the parameter and of its gradient"),
+)
+
+CHECKS = (
+    *KEYS,
+    Column("equation", "string", "", "number in He et al. 2016: 3, 4, 5"),
+    Column("form", "string", "", "forward; telescoped (measured branch parts) or vjp (paper's own form)"),
+    Column("span_start", "int64", "", "l: index of the first unit of the span"),
+    Column("span_end", "int64", "", "L: the span ends at x_L"),
+    Column("stage", "int64", "", "stage of the span"),
+    Column("dtype", "string", "", "dtype in which both passes ran"),
+    Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
+    Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
+    Column("holds", "bool", "", "error ≤ tolerance"),
+    Column("expected_to_hold", "bool", "", "whether h and f of every unit of the span are identities"),
+    Column("detectable", "float64", "ratio", "smallest relative change of a branch term it would catch"),
+    Column("finding", "string", "", "why it is not expected to hold; null where it is"),
+)
+
+STEPS = (
+    *KEYS,
+    Column("loss", "float64", "loss", "value of the loss on the batch"),
+    Column("param_grad_norm", "float64", _GRAD, "over all parameters"),
+    Column("learning_rate", "float64", "", "learning rate of the step; null outside training"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    "units": UNITS,
+    "parameters": PARAMETERS,
+    "checks": CHECKS,
+    "steps": STEPS,
+}
+
+
+def empty(table: str) -> pd.DataFrame:
+    """Return a frame with the columns of `table` and no row."""
+    return conform(table, pd.DataFrame())
+
+
+def conform(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` with exactly the columns of `table`, in order, typed; absent ones are null.
+
+    Raises:
+        RecordError: if `frame` has a column that the schema does not declare.
+    """
+    columns = TABLES[table]
+    unknown = sorted(set(frame.columns) - {column.name for column in columns})
+    if unknown:
+        raise RecordError(
+            f"table '{table}' has columns that schema version {SCHEMA_VERSION} does not declare: "
+            f"{', '.join(unknown)}"
+        )
+    return pd.DataFrame({column.name: _typed(column, frame) for column in columns}, index=frame.index)
+
+
+def _typed(column: Column, frame: pd.DataFrame) -> pd.Series[Any]:
+    values: pd.Series[Any] = (
+        frame[column.name] if column.name in frame else pd.Series(None, index=frame.index)
+    )
+    dtype: Any = _PANDAS_DTYPES[column.kind]
+    return values.astype(dtype)
