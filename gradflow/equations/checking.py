@@ -65,7 +65,8 @@ def check(
     unknown = [number for number in numbers if number not in NUMBERS]
     if unknown or not numbers:
         raise ProbeError(
-            f"no equation {', '.join(unknown) or 'was asked for'} can be checked; there are {', '.join(NUMBERS)}"
+            f"cannot check equation {', '.join(unknown) or '(none was asked for)'}; "
+            f"there are {', '.join(NUMBERS)}"
         )
     model = eager(model)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
@@ -95,4 +96,3 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
     return map_tensors(value, change)
-

@@ -199,4 +199,3 @@ class _Evaluation:
 def _flat(tensor: Tensor) -> Array:
     """Return the elements in float64, samples first, in one order for every memory layout."""
     return np.asarray(tensor.detach().double().cpu().contiguous().reshape(-1).numpy())
-

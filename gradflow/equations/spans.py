@@ -70,7 +70,9 @@ def why_not(unit: TracedUnit) -> str | None:
     """Say why a unit is not of the form of eq. 3; None if it is."""
     reasons = []
     if unit.shortcut != "identity":
-        reasons.append("it has no shortcut" if unit.shortcut == "none" else f"h is a {unit.shortcut} shortcut")
+        reasons.append(
+            "it has no shortcut" if unit.shortcut == "none" else f"h is a {unit.shortcut} shortcut"
+        )
     if unit.post_activation != "identity":
         reasons.append(f"f is {unit.post_activation}")
     return " and ".join(reasons) or None

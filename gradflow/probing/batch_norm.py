@@ -49,7 +49,7 @@ class BatchNormHandling:
 
     def _batch_norm(
         self,
-        input: Tensor,
+        input: Tensor,  # noqa: A002 - the name that torch passes it by
         running_mean: Tensor | None,
         running_var: Tensor | None,
         weight: Tensor | None = None,

@@ -17,7 +17,7 @@ from torch.autograd.graph import GradientEdge
 
 from gradflow.determinism import preserved_random_state
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
-from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.probing.loss import Loss, evaluate_loss, root_of
 from gradflow.probing.parts import PartReader, Parts, Place
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import call_model, traceable
@@ -161,7 +161,7 @@ def captured(
         value = evaluate_loss(outputs, targets, loss)
         tracer.forget_graph()
         wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        reader = PartReader(tracer.units, value.grad_fn)
+        reader = PartReader(tracer.units, root_of(value))
         listener = _Gradients(reader, tracer.units)
         with reader.hooked(listener):
             torch.autograd.grad(value, [*wanted, *leaves], allow_unused=True, retain_graph=True)

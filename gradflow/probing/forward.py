@@ -86,4 +86,3 @@ class ForwardMeasures:
         if squares is None:
             squares = self._known[port] = self._reducer.squares(value)
         return squares
-

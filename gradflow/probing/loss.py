@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from gradflow.errors import ProbeError
 
@@ -33,6 +34,7 @@ def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
     Raises:
         ProbeError: if there is no loss, it is no scalar, or no gradient can flow from it.
     """
+    value: Any
     if loss is not None:
         value = loss(outputs) if targets is None else loss(outputs, targets)
     elif targets is None:
@@ -50,6 +52,12 @@ def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
     if value.grad_fn is None:
         raise ProbeError("no gradient flows from the loss: it does not depend on a parameter that needs one")
     return value.reshape(())
+
+
+def root_of(loss: Tensor) -> Node:
+    """Return the node from which the backward pass of a loss that `evaluate_loss` gave starts."""
+    assert loss.grad_fn is not None, "evaluate_loss refuses a loss without gradient"
+    return loss.grad_fn
 
 
 def _default(targets: Any) -> str:

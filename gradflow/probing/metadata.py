@@ -70,7 +70,10 @@ def _skipped(passes: Passes) -> list[dict[str, str]]:
     """Return what is not in the record, and why, equal reasons together."""
     reasons = Counter((over.name, over.reason) for over in passes.described.passed_over)
     skipped = [
-        {"what": f"addition in {name or 'the model'}" + (f" ({count} times)" if count > 1 else ""), "why": why}
+        {
+            "what": f"addition in {name or 'the model'}" + (f" ({count} times)" if count > 1 else ""),
+            "why": why,
+        }
         for (name, why), count in reasons.items()
     ]
     for unit, value, gradient in zip(passes.described, passes.values, passes.gradients, strict=True):
@@ -85,8 +88,9 @@ def _skipped(passes: Passes) -> list[dict[str, str]]:
 
 def _notes(passes: Passes) -> list[str]:
     if passes.samples_coupled:
-        return [
+        coupled = (
             "batch normalisation used the batch's statistics, which couple its samples: per-sample "
             "columns are slices of the whole batch's gradient"
-        ]
+        )
+        return [coupled]
     return []

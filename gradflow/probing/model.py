@@ -21,7 +21,9 @@ def eager(model: nn.Module) -> nn.Module:
     for name, module in model.named_modules():
         where = name or type(model).__name__
         if isinstance(module, torch.jit.ScriptModule):
-            raise ProbeError(f"{where} is TorchScript, which cannot be measured; give the module it came from")
+            raise ProbeError(
+                f"{where} is TorchScript, which cannot be measured; give the module it came from"
+            )
         if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
             raise ProbeError(f"{where} is compiled, which hides its units; probe before torch.compile")
     return model

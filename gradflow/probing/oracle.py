@@ -95,10 +95,10 @@ def oracle(
         require_units(model, tracer, units)
         value = evaluate_loss(outputs, targets, loss)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        gradients = torch.autograd.grad(
-            value, [*parameters, *leaves], retain_graph=True, allow_unused=True
-        )[: len(parameters)]
-        by_parameter = dict(zip(parameters, gradients, strict=True))
+        gradients = torch.autograd.grad(value, [*parameters, *leaves], retain_graph=True, allow_unused=True)[
+            : len(parameters)
+        ]
+        by_parameter: dict[Tensor, Tensor | None] = dict(zip(parameters, gradients, strict=True))
         wanted = range(len(tracer.units)) if only is None else only
         rows = {}
         branches = {}
@@ -107,7 +107,9 @@ def oracle(
             row, branches[index] = _row(unit, keeper, value, batch)
             owned = [parameter.detach() for parameter in unit.branch_parameters]
             row["param_norm"] = _norm(_flat(owned))
-            row["param_grad_norm"] = _norm(_flat([by_parameter.get(parameter) for parameter in owned_by(unit)]))
+            row["param_grad_norm"] = _norm(
+                _flat([by_parameter.get(parameter) for parameter in owned_by(unit)])
+            )
             rows[index] = row
         for run in identity_runs(tracer.units):
             _add_spans(rows, branches, tracer.units, run.first, run.last, value, batch)

@@ -30,10 +30,16 @@ def parameter_rows(
         for parameter in (*unit.branch_parameters, *unit.shortcut_parameters):
             owner.setdefault(parameter, unit.index)
     named = list(model.named_parameters())
-    reached = [(parameter, gradients[parameter]) for _, parameter in named if gradients.get(parameter) is not None]
+    reached = [
+        (parameter, gradients[parameter]) for _, parameter in named if gradients.get(parameter) is not None
+    ]
     norms = dict(zip((parameter for _, parameter in named), _norms([p for _, p in named]), strict=True))
     gradient_norms = dict(
-        zip((parameter for parameter, _ in reached), _norms([g for _, g in reached if g is not None]), strict=True)
+        zip(
+            (parameter for parameter, _ in reached),
+            _norms([g for _, g in reached if g is not None]),
+            strict=True,
+        )
     )
     rows: list[Row] = []
     for name, parameter in named:
@@ -72,8 +78,9 @@ def _norms(tensors: list[Tensor]) -> list[float]:
     """Return Frobenius norms, accumulated in float64, in one copy from the device."""
     if not tensors:
         return []
-    norms = torch._foreach_norm([tensor.detach() for tensor in tensors], 2, dtype=torch.float64)
-    return torch.stack(norms).cpu().tolist()
+    norms = [torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64) for tensor in tensors]
+    found: list[float] = torch.stack(norms).cpu().tolist()
+    return found
 
 
 def _finite(value: float | None) -> float | None:

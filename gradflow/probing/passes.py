@@ -17,13 +17,13 @@ from gradflow.errors import ProbeError
 from gradflow.probing.backward import BackwardMeasures, UnitGradients
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.forward import ForwardMeasures, UnitValues
-from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.probing.loss import Loss, evaluate_loss, root_of
 from gradflow.probing.parts import PartReader
 from gradflow.probing.reductions import Reducer
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import batch_size, call_model, traceable
 from gradflow.units.finding import FoundUnits, describe, require_units, selector
-from gradflow.units.graph import is_leaf
+from gradflow.units.graph import is_leaf, leaf_of
 from gradflow.units.modules import watching
 from gradflow.units.runs import Run, identity_runs
 from gradflow.units.state import preserved_model
@@ -73,7 +73,12 @@ def run_passes(
     bn: BatchNormMode,
     units: UnitSelection | None,
 ) -> Passes:
-    """Run both passes with everything attached, and leave the model as it was."""
+    """Run both passes with everything attached, and leave the model as it was.
+
+    Raises:
+        ProbeError: if the batch is empty or there is no scalar loss with a gradient.
+        NoResidualUnitError: if there is no unit.
+    """
     batch = batch_size(inputs)
     if batch == 0:
         raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
@@ -94,7 +99,7 @@ def run_passes(
         runs = identity_runs(tracer.units)
         values = forward.of(tracer.units)
         numel = [math.prod(_fork_shape(unit)) for unit in tracer.units]
-        reader = PartReader(tracer.units, value.grad_fn)
+        reader = PartReader(tracer.units, root_of(value))
         backward = BackwardMeasures(reader.places, runs, reducer)
         tracer.forget_graph()
         wanted = parameters + (leaves if _forks_at_input(tracer.units, leaves) else [])
@@ -136,7 +141,7 @@ def _no_collection() -> Iterator[None]:
 
 def _fork_shape(unit: TracedUnit) -> torch.Size:
     """Return the shape of x_l, which autograd keeps beside the node."""
-    metadata = unit.fork.node._input_metadata
+    metadata = unit.fork.node._input_metadata  # noqa: SLF001 - documented on Node, without another name
     return torch.Size(metadata[unit.fork.output].shape)
 
 
@@ -144,7 +149,7 @@ def _forks_at_input(units: list[TracedUnit], leaves: list[Tensor]) -> bool:
     """Whether some unit's x_l is the network's own input."""
     ends = {id(leaf) for leaf in leaves}
     return any(
-        origin is not None and is_leaf(origin) and id(origin.variable) in ends
+        origin is not None and is_leaf(origin) and id(leaf_of(origin)) in ends
         for unit in units
         for origin, _ in unit.fork.node.next_functions
     )

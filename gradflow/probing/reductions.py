@@ -115,7 +115,8 @@ class Reducer:
     def _pieces(self, rows: Tensor) -> tuple[Tensor, ...]:
         """Split rows so that the products of one piece stay in the processor's cache."""
         samples = max(1, _CACHED_ELEMENTS // rows.shape[1])
-        return rows.split(samples)
+        pieces: tuple[Tensor, ...] = torch.split(rows, samples)
+        return pieces
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""
@@ -150,5 +151,5 @@ def _sum_of_squares(rows: Tensor) -> Tensor:
     block = math.gcd(rows.shape[1], _BLOCK)
     if block < 64:
         return rows.square().sum(1).double()
-    norms = torch.linalg.vector_norm(rows.reshape(-1, block), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(rows.reshape(-1, block), dim=1)
     return norms.double().square_().view(rows.shape[0], -1).sum(1)

@@ -93,9 +93,7 @@ Pass = tuple[Tensor, list[Tensor | None]]
 Result = tuple[bool, str]
 
 
-def _plain_pass(
-    model: nn.Module, inputs: Inputs, targets: Any, loss: Loss | None, bn: BatchNormMode
-) -> Pass:
+def _plain_pass(model: nn.Module, inputs: Inputs, targets: Any, loss: Loss | None, bn: BatchNormMode) -> Pass:
     """Return loss and parameter gradients with nothing attached.
 
     Frozen batch normalisation is not torch's own, so there the function mode that replaces
@@ -178,7 +176,8 @@ def _agrees(
         if error > worst or error != error:
             worst, where = error, column
     claim = f"units {', '.join(map(str, chosen))} agree with torch.autograd.grad without hooks"
-    words = f"{claim}: largest relative difference {worst:.1e}{f' ({where})' if where else ''}, tolerance {tolerance:.1e}"
+    place = f" ({where})" if where else ""
+    words = f"{claim}: largest relative difference {worst:.1e}{place}, tolerance {tolerance:.1e}"
     return worst <= tolerance, words
 
 
@@ -187,4 +186,3 @@ def _largest_relative_difference(mine: pd.Series[float], expected: pd.Series[flo
         return float("nan")
     scale = expected.abs().where(expected != 0, 1.0)
     return float(((mine - expected).abs() / scale).fillna(0.0).max())
-

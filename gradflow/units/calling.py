@@ -54,5 +54,10 @@ def call_model(model: nn.Module, inputs: Inputs) -> Any:
 def batch_size(inputs: Inputs) -> int:
     """Return the length of the first dimension of the first tensor of `inputs`."""
     sizes: list[int] = []
-    map_tensors(inputs, lambda value: (sizes.append(value.shape[0] if value.ndim else 1), value)[1])
+
+    def measure(value: Tensor) -> Tensor:
+        sizes.append(value.shape[0] if value.ndim else 1)
+        return value
+
+    map_tensors(inputs, measure)
     return sizes[0] if sizes else 0

@@ -32,7 +32,7 @@ _PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", 
 _PADDING = {"ConstantPadNd", "Cat", "Constant"}
 _SUBSAMPLING = {"Slice", "Select", "AvgPool2D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D"}
 _SCALING = {"Mul", "Div"}
-_GATE = {"Sigmoid", "HardsigmoidBackward", "Rsub", "Sub", "Neg", "Add"}
+_GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
 _SHORTCUT = _LAYOUT | set(_NORMALISATION) | _PROJECTION | _PADDING | _SUBSAMPLING | _SCALING | _GATE | {
     "NativeDropout", "FusedDropout",
 }  # fmt: skip
@@ -76,7 +76,7 @@ def operation(node: Node) -> str:
 
 
 def function_name(nodes: list[Node]) -> str:
-    """Name the function that `nodes` compute, in their order: 'identity', 'relu', 'batch_norm+relu', …"""
+    """Name the function that `nodes` compute, in their order, such as 'identity' or 'batch_norm+relu'."""
     names = [operation(node) for node in nodes]
     words = [
         _NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
@@ -114,8 +114,8 @@ def split_addition(walk: Walk) -> Split | str:
         return "both operands are equally long, so that neither is the shortcut"
     shared = walk.nodes_of(BOTH)
     weights = sizes[shortcut][0]
-    gated = any(operation(node) == "Sigmoid" for node in [*nodes, *shared])
-    if weights > (2 if not gated else 3):
+    gated = _has_gate([*nodes, *shared])
+    if weights > 2:
         return f"both operands are branches: the shorter one holds {weights} weights"
     return Split(
         fork=walk.fork,
@@ -130,15 +130,17 @@ def split_addition(walk: Walk) -> Split | str:
 
 
 def _size(walk: Walk, side: int) -> tuple[int, int, int]:
-    own = walk.parameters_of(side)
-    return sum(leaf.ndim > 1 for leaf in own), len(own), len(walk.nodes_of(side))
+    """Return a side's weights, parameters and nodes. A gate's weight is not one of the path itself."""
+    own, nodes = walk.parameters_of(side), walk.nodes_of(side)
+    weights = sum(leaf.ndim > 1 for leaf in own) - _has_gate(nodes)
+    return max(weights, 0), len(own), len(nodes)
 
 
 def _shortcut_kind(nodes: list[Node], weights: int, gated: bool) -> str:
     names = {operation(node) for node in nodes} - _LAYOUT
     if not names:
         return "identity"
-    if weights > (1 if gated and _is_own_gate(nodes) else 0):
+    if weights > 0:
         return "projection"
     if names & _PADDING:
         return "padding"
@@ -151,8 +153,8 @@ def _shortcut_kind(nodes: list[Node], weights: int, gated: bool) -> str:
     return "other"
 
 
-def _is_own_gate(nodes: list[Node]) -> bool:
-    """Whether the gate's sigmoid is computed on the shortcut alone (shortcut-only gating)."""
+def _has_gate(nodes: list[Node]) -> bool:
+    """Whether a gate's sigmoid is among `nodes`."""
     return any(operation(node) == "Sigmoid" for node in nodes)
 
 

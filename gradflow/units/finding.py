@@ -74,11 +74,16 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
     Raises:
         NoResidualUnitError: if there is no unit.
     """
-    tracer = UnitTracer(Bystander(), selector(units))
+    selected = selector(units)
+    tracer = UnitTracer(Bystander(), selected)
     called_with, _ = traceable(inputs)
-    with preserved_model(model), preserved_random_state(), torch.enable_grad():
-        with watching(model, tracer, selector(units)):
-            call_model(model, called_with)
+    with (
+        preserved_model(model),
+        preserved_random_state(),
+        torch.enable_grad(),
+        watching(model, tracer, selected),
+    ):
+        call_model(model, called_with)
     require_units(model, tracer, units)
     return describe(model, tracer)
 
@@ -101,7 +106,11 @@ def selector(units: UnitSelection | None) -> Callable[[str], bool] | None:
 
 
 def require_units(model: nn.Module, tracer: UnitTracer, units: UnitSelection | None) -> None:
-    """Raise `NoResidualUnitError` if nothing was found."""
+    """Insist that something was found.
+
+    Raises:
+        NoResidualUnitError: if nothing was.
+    """
     if tracer.units:
         return
     name = type(model).__name__

@@ -75,9 +75,20 @@ class Walk:
         return [edge for edge, sides in self.edges.items() if sides == side]
 
 
+def order(node: Node) -> int:
+    """Return a number that grows in the order of the forward pass."""
+    return node._sequence_nr()  # noqa: SLF001 - torch.autograd.graph.Node documents it, and has no other
+
+
 def is_leaf(node: Node) -> bool:
     """Whether `node` stands for a leaf tensor, which is where a parameter's gradient ends."""
     return hasattr(node, "variable")
+
+
+def leaf_of(node: Node) -> torch.Tensor:
+    """Return the leaf tensor that `node`, an AccumulateGrad, stands for."""
+    leaf: torch.Tensor = node.variable  # type: ignore[attr-defined] # only this kind of node has it
+    return leaf
 
 
 def find_fork(first: Port, second: Port) -> Walk:
@@ -105,7 +116,7 @@ def find_fork(first: Port, second: Port) -> Walk:
             sides[node] = 0
             outputs[node] = set()
             incoming[node] = {}
-            heapq.heappush(frontier, (-node._sequence_nr(), len(sides), node))
+            heapq.heappush(frontier, (-order(node), len(sides), node))
         sides[node] |= side
         outputs[node].add(port.output)
         if edge is not None:
@@ -121,7 +132,7 @@ def find_fork(first: Port, second: Port) -> Walk:
             if origin is None:
                 continue
             if is_leaf(origin):
-                leaf = origin.variable
+                leaf = leaf_of(origin)
                 walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
             else:
                 reach(Port(origin, output), side, Edge(node, index))
@@ -133,29 +144,33 @@ def find_fork(first: Port, second: Port) -> Walk:
     return walk
 
 
-def nodes_between(start: Port, end: Port) -> list[Node] | None:
-    """Return the nodes after `start` up to and with `end`, in the order of the forward pass.
+def between(start: Port, end: Port) -> tuple[list[Node], list[Edge]]:
+    """Return what lies on the paths from `start` to `end`.
 
     Args:
         start: a value of the forward pass.
         end: a later one.
 
     Returns:
-        None if `end` does not depend on `start`; an empty list if they are the same.
+        the nodes after `start` up to and with `end`, in the order of the forward pass, and the
+        edges by which they use `start`. No edge means that `end` does not depend on `start`,
+        or is the same.
     """
     if start.node is end.node:
-        return [] if start == end else None
-    limit = start.node._sequence_nr()
-    stack, seen, found = [end.node], {end.node}, False
+        return [], []
+    limit = order(start.node)
+    edges: list[Edge] = []
+    stack, seen = [end.node], {end.node}
     while stack:
-        for origin, output in stack.pop().next_functions:
+        node = stack.pop()
+        for index, (origin, output) in enumerate(node.next_functions):
             if origin is start.node:
-                found = found or output == start.output
-            elif origin is not None and origin not in seen and not is_leaf(origin):
-                if origin._sequence_nr() > limit:
-                    seen.add(origin)
-                    stack.append(origin)
-    return sorted(seen, key=lambda node: node._sequence_nr()) if found else None
+                if output == start.output:
+                    edges.append(Edge(node, index))
+            elif origin is not None and origin not in seen and not is_leaf(origin) and order(origin) > limit:
+                seen.add(origin)
+                stack.append(origin)
+    return sorted(seen, key=order), edges
 
 
 def edges_into(root: Node, targets: Iterable[Node]) -> dict[Node, dict[Edge, int]]:

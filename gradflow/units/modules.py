@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gradflow.units.graph import Edge, Port, is_leaf
+from gradflow.units.graph import Port, between
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
 
 
@@ -100,7 +100,7 @@ class _Block:
             reason = "it was named, but its first input or output is no tensor that needs a gradient"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
             return
-        edges = _edges_between(fork, total)
+        _, edges = between(fork, total)
         if not edges:
             reason = "it was named, but its output does not depend on its input"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
@@ -114,7 +114,7 @@ class _Block:
             shortcut="none",
             shape=value.shape,
             split=None,
-            branch_edges=edges,
+            branch_edges=tuple(edges),
             branch_parameters=tuple(module.parameters()),
             shortcut_parameters=(),
         )
@@ -130,21 +130,3 @@ def _first_tensor(values: list[Any]) -> Tensor | None:
         elif isinstance(value, Tensor) and value.is_floating_point():
             return value
     return None
-
-
-def _edges_between(start: Port, end: Port) -> tuple[Edge, ...]:
-    """Return the edges into `start` on the paths from `end`."""
-    limit = start.node._sequence_nr()
-    edges: list[Edge] = []
-    stack, seen = [end.node], {end.node}
-    while stack:
-        node = stack.pop()
-        for index, (origin, output) in enumerate(node.next_functions):
-            if origin is start.node:
-                if output == start.output:
-                    edges.append(Edge(node, index))
-            elif origin is not None and origin not in seen and not is_leaf(origin):
-                if origin._sequence_nr() > limit:
-                    seen.add(origin)
-                    stack.append(origin)
-    return tuple(edges)

@@ -21,7 +21,7 @@ from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
 from gradflow.units.classification import Split, function_name, split_addition
-from gradflow.units.graph import Edge, Port, find_fork, nodes_between
+from gradflow.units.graph import Edge, Port, between, find_fork
 
 _IN_PLACE = {Tensor.add_, Tensor.__iadd__}
 _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | _IN_PLACE
@@ -162,10 +162,11 @@ class UnitTracer(TorchFunctionMode):
         """Keep a unit, and learn from its fork what the unit before it does after its addition."""
         if self.units:
             previous = self.units[-1]
-            between = nodes_between(previous.total, unit.fork)
-            previous.out = previous.total if between is None else unit.fork
-            previous.post_activation = "other" if between is None else function_name(between)
-            self._activation = [node.name() for node in between or ()]
+            nodes, edges = between(previous.total, unit.fork)
+            follows = bool(edges) or previous.total == unit.fork
+            previous.out = unit.fork if follows else previous.total
+            previous.post_activation = function_name(nodes) if follows else "other"
+            self._activation = [node.name() for node in nodes] if follows else []
         self.units.append(unit)
         self._followed = [unit.total.node] if self._activation else None
         self.observer.total(unit, total.detach())
@@ -205,15 +206,14 @@ class UnitTracer(TorchFunctionMode):
     def _add(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], first: Tensor, second: Tensor
     ) -> Any:
-        ports = Port.of(first), Port.of(second)
-        assert ports[0] is not None and ports[1] is not None
+        ports = _port(first), _port(second)
         name = self.running[-1] if self.running else ""
         if self._selected is not None and not self._selected(name):
             split: Split | str = "it is not among the units that were asked for"
-        elif func in _IN_PLACE and first._is_view():
+        elif func in _IN_PLACE and is_view(first):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
-            split = split_addition(find_fork(ports[0], ports[1]))
+            split = split_addition(find_fork(*ports))
         if isinstance(split, str):
             self.passed_over.append(PassedOver(name, split))
             result = func(*args, **kwargs)
@@ -223,13 +223,11 @@ class UnitTracer(TorchFunctionMode):
         values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
         self.observer.operands(split, values[split.shortcut_operand], values[1 - split.shortcut_operand])
         result = func(*args, **kwargs)
-        total = Port.of(result)
-        assert total is not None
         unit = TracedUnit(
             index=len(self.units),
             name=name,
             fork=split.fork,
-            total=total,
+            total=_port(result),
             shortcut=split.shortcut,
             shape=result.shape,
             split=split,
@@ -250,6 +248,18 @@ def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Te
     if first.shape != second.shape or first.grad_fn is None or second.grad_fn is None:
         return None
     return first, second
+
+
+def is_view(value: Tensor) -> bool:
+    """Whether `value` is a view of another tensor."""
+    return value._base is not None  # noqa: SLF001 - torch documents it and has no public name for it
+
+
+def _port(value: Tensor) -> Port:
+    """Return where a value with a history comes from."""
+    port = Port.of(value)
+    assert port is not None
+    return port
 
 
 def _has_history(result: Any) -> bool:
