@@ -51,13 +51,13 @@ class ForwardMeasures:
 
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
         """Measure h(x_l) and F(x_l) while both are what they are."""
-        f = self._reducer.squares(branch)
         if shortcut is None:
-            self._operands.append((None, f, None))
+            self._operands.append((None, self._reducer.squares(branch), None))
             return
+        f, inner = self._reducer.pair(shortcut, branch)
         identity = split is not None and split.shortcut == "identity"
         h = self._measure(split.fork, shortcut) if split and identity else self._reducer.squares(shortcut)
-        self._operands.append((h, f, self._reducer.inner(shortcut, branch)))
+        self._operands.append((h, f, inner))
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
         """Measure y_l before an in-place activation can change it."""

@@ -39,8 +39,30 @@ class Squares:
         return self.per_sample.sum()
 
 
+@dataclass(frozen=True, eq=False)
+class PartNumbers:
+    """What is measured of the parts of one gradient.
+
+    Attributes:
+        shortcut: ‖s‖²; None if it was not asked for or there is none.
+        branch: ‖b‖².
+        inner: ⟨s, b⟩, shape (batch,).
+        end_inner: ⟨b, g⟩ with the gradient at the end of the unit's run, shape (batch,).
+        remainder: ‖s + b + other − arriving‖², over the whole batch.
+    """
+
+    shortcut: Squares | None
+    branch: Squares | None
+    inner: Tensor | None
+    end_inner: Tensor | None
+    remainder: Tensor
+
+
 class Reducer:
     """Reduces tensors of one batch, with scratch memory that is reused.
+
+    Several numbers of the same tensors are computed piece by piece, a few samples at a time,
+    so that a piece is fetched from memory once: fetching is what a probe's time goes into.
 
     Args:
         batch: samples in the batch. A tensor whose first dimension is another one (a
@@ -50,73 +72,113 @@ class Reducer:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self._scratch: Tensor | None = None
-        self._spare: list[Tensor] = []
 
     @torch.no_grad()
     def squares(self, value: Tensor) -> Squares:
         """Return ‖value‖² for each sample."""
-        rows = self._rows(value)
-        if value.device.type == "cpu" and value.dtype in (torch.float32, torch.float64):
-            per_sample = _sum_of_squares(rows)
-            total = float(per_sample.sum())
-            trusted = _SMALLEST_MEAN_SQUARE * value.numel() < total < math.inf
-            if trusted or (total == 0.0 and not rows.any()):
-                return Squares(per_sample, torch.zeros((), dtype=torch.int64))
-        # Elsewhere every look at a value would wait for the device, so all is done in float64.
+        rows = self._rows(value, _memory_order(value))
+        return self._trusted(rows, _sum_of_squares(rows) if _is_quick(rows) else None)
+
+    @torch.no_grad()
+    def pair(self, first: Tensor, second: Tensor) -> tuple[Squares, Tensor]:
+        """Return ‖second‖² and ⟨first, second⟩, for each sample."""
+        order = _memory_order(second)
+        rows, others = self._rows(second, order), self._rows(first, order)
+        if not _is_quick(rows, others):
+            return self._trusted(rows, None), _wide_inner(rows, others)
+        squares, inner = [], []
+        for piece, other in zip(_pieces(rows), _pieces(others), strict=True):
+            inner.append(self._inner(piece, other))
+            squares.append(_sum_of_squares(piece))
+        return self._trusted(rows, torch.cat(squares)), _finite_inner(torch.cat(inner), rows, others)
+
+    @torch.no_grad()
+    def parts(
+        self,
+        arriving: Tensor,
+        shortcut: Tensor | None,
+        branch: Tensor | None,
+        other: Tensor | None,
+        *,
+        measure_shortcut: bool,
+        end: Tensor | None,
+    ) -> PartNumbers:
+        """Return everything that a probe measures of the parts of a gradient.
+
+        Args:
+            arriving: ∂E/∂x_l, the sum of the parts as autograd made it.
+            shortcut: s.
+            branch: b.
+            other: the remaining parts.
+            measure_shortcut: whether ‖s‖² is wanted.
+            end: ∂E/∂x_L at the end of the unit's run, if ⟨b, ∂E/∂x_L⟩ is wanted.
+        """
+        order = _memory_order(arriving)
+        named = {"s": shortcut, "b": branch, "o": other, "t": arriving, "g": end}
+        rows = {name: self._rows(value, order) for name, value in named.items() if value is not None}
+        if not _is_quick(*rows.values()):
+            return self._wide_parts(rows, measure_shortcut)
+        sums: dict[str, list[Tensor]] = {name: [] for name in ("ss", "bb", "sb", "bg", "rr")}
+        for values in zip(*(_pieces(value) for value in rows.values()), strict=True):
+            piece = dict(zip(rows, values, strict=True))
+            if "s" in piece and measure_shortcut:
+                sums["ss"].append(_sum_of_squares(piece["s"]))
+            if "b" in piece:
+                sums["bb"].append(_sum_of_squares(piece["b"]))
+                if "s" in piece:
+                    sums["sb"].append(self._inner(piece["s"], piece["b"]))
+                if "g" in piece:
+                    sums["bg"].append(self._inner(piece["b"], piece["g"]))
+            sums["rr"].append(_sum_of_squares(self._remainder(piece)))
+        found = {name: torch.cat(pieces) for name, pieces in sums.items() if pieces}
+        return PartNumbers(
+            shortcut=self._trusted(rows["s"], found["ss"]) if "ss" in found else None,
+            branch=self._trusted(rows["b"], found["bb"]) if "bb" in found else None,
+            inner=_finite_inner(found["sb"], rows["s"], rows["b"]) if "sb" in found else None,
+            end_inner=_finite_inner(found["bg"], rows["b"], rows["g"]) if "bg" in found else None,
+            remainder=found["rr"].sum(),
+        )
+
+    def _wide_parts(self, rows: dict[str, Tensor], measure_shortcut: bool) -> PartNumbers:
+        """Do the same in float64 on the device, where looking at a value would wait for it."""
+        parts = [rows[name].double() for name in ("s", "b", "o") if name in rows]
+        has_both = "s" in rows and "b" in rows
+        return PartNumbers(
+            shortcut=self._trusted(rows["s"], None) if "s" in rows and measure_shortcut else None,
+            branch=self._trusted(rows["b"], None) if "b" in rows else None,
+            inner=_wide_inner(rows["s"], rows["b"]) if has_both else None,
+            end_inner=_wide_inner(rows["b"], rows["g"]) if "g" in rows and "b" in rows else None,
+            remainder=(torch.stack(parts).sum(0) - rows["t"].double()).square().sum(),
+        )
+
+    def _trusted(self, rows: Tensor, quick: Tensor | None) -> Squares:
+        """Return `quick` if it can be trusted, else the sums of squares in float64."""
+        if quick is not None:
+            total = float(quick.sum())
+            in_range = _SMALLEST_MEAN_SQUARE * rows.numel() < total < math.inf
+            if in_range or (total == 0.0 and not rows.any()):
+                return Squares(quick, torch.zeros((), dtype=torch.int64))
         wide = rows.double()
         return Squares(wide.square().sum(1), (~wide.isfinite()).sum())
 
-    @torch.no_grad()
-    def inner(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return ⟨first, second⟩ for each sample, shape (batch,), float64."""
-        rows, others = self._row_pair(first, second)
-        if first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
-            return (rows.double() * others.double()).sum(1)
-        pieces = [
-            torch.mul(a, b, out=self._buffer(a)).sum(1)
-            for a, b in zip(self._pieces(rows), self._pieces(others), strict=True)
-        ]
-        product = torch.cat(pieces).double() if len(pieces) > 1 else pieces[0].double()
-        if not math.isfinite(float(product.sum())):
-            return (rows.double() * others.double()).sum(1)
-        return product
+    def _inner(self, first: Tensor, second: Tensor) -> Tensor:
+        return torch.mul(first, second, out=self._buffer(first)).sum(1).double()
 
-    @torch.no_grad()
-    def sum_of(self, parts: list[Tensor]) -> Tensor:
-        """Return Σ parts, in memory that `difference` gives back."""
-        like = parts[0]
-        spare = self._spare.pop() if self._spare else None
-        if spare is None or spare.numel() < like.numel() or spare.dtype != like.dtype:
-            spare = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
-        total = _laid_out_as(like, spare)
-        if len(parts) == 1:
-            return total.copy_(like)
-        torch.add(parts[0], parts[1], out=total)
-        for part in parts[2:]:
-            total.add_(part)
-        return total
+    def _remainder(self, piece: dict[str, Tensor]) -> Tensor:
+        """Return s + b + other − arriving, in scratch memory."""
+        first, *others = [piece[name] for name in ("s", "b", "o") if name in piece]
+        buffer = self._buffer(first)
+        if not others:
+            return torch.sub(first, piece["t"], out=buffer)
+        torch.add(first, others[0], out=buffer)
+        for part in others[1:]:
+            buffer.add_(part)
+        return buffer.sub_(piece["t"])
 
-    @torch.no_grad()
-    def difference(self, total: Tensor, other: Tensor) -> Tensor:
-        """Return ‖total − other‖² over the whole batch, a float64 scalar; `total` is used up."""
-        squares = self.squares(total.sub_(other)).total
-        self._spare.append(total.as_strided((total.numel(),), (1,)))
-        return squares
-
-    def _rows(self, value: Tensor) -> Tensor:
+    def _rows(self, value: Tensor, order: list[int]) -> Tensor:
+        """Return `value` as (samples, elements), a view if `order` is how it lies in memory."""
         samples = self.batch if value.ndim and value.shape[0] == self.batch else 1
-        return _dense(value).reshape(samples, -1)
-
-    def _row_pair(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        order = _memory_order(first)
-        samples = self.batch if first.ndim and first.shape[0] == self.batch else 1
-        return first.permute(order).reshape(samples, -1), second.permute(order).reshape(samples, -1)
-
-    def _pieces(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Split rows so that the products of one piece stay in the processor's cache."""
-        samples = max(1, _CACHED_ELEMENTS // rows.shape[1])
-        pieces: tuple[Tensor, ...] = torch.split(rows, samples)
-        return pieces
+        return value.detach().permute(order).reshape(samples, -1)
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""
@@ -125,12 +187,24 @@ class Reducer:
         return self._scratch[: like.numel()].view(like.shape)
 
 
-def _laid_out_as(like: Tensor, memory: Tensor) -> Tensor:
-    """Return a view of flat `memory` with the shape of `like` and its order of dimensions."""
-    order = _memory_order(like)
-    shape = [like.shape[dimension] for dimension in order]
-    back = sorted(range(like.ndim), key=order.__getitem__)
-    return memory[: like.numel()].view(shape).permute(back)
+def _is_quick(*rows: Tensor) -> bool:
+    """Whether sums in the tensors' own dtype will do, and may be looked at as soon as they are there."""
+    return all(row.device.type == "cpu" and row.dtype in (torch.float32, torch.float64) for row in rows)
+
+
+def _pieces(rows: Tensor) -> tuple[Tensor, ...]:
+    """Split rows into pieces that stay in the processor's cache."""
+    pieces: tuple[Tensor, ...] = torch.split(rows, max(1, _CACHED_ELEMENTS // rows.shape[1]))
+    return pieces
+
+
+def _wide_inner(rows: Tensor, others: Tensor) -> Tensor:
+    return (rows.double() * others.double()).sum(1)
+
+
+def _finite_inner(quick: Tensor, rows: Tensor, others: Tensor) -> Tensor:
+    """Return `quick` unless a product left the range of the dtype."""
+    return quick if math.isfinite(float(quick.sum())) else _wide_inner(rows, others)
 
 
 def _memory_order(value: Tensor) -> list[int]:
@@ -138,11 +212,6 @@ def _memory_order(value: Tensor) -> list[int]:
     strides = value.stride()
     inner = sorted(range(1, value.ndim), key=lambda dimension: -strides[dimension])
     return [0, *inner] if value.ndim else []
-
-
-def _dense(value: Tensor) -> Tensor:
-    """Return a view of `value` whose dimensions are in memory order, so that reshaping copies nothing."""
-    return value.permute(_memory_order(value))
 
 
 def _sum_of_squares(rows: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def test_same_record_same_bytes(record: Record, tmp_path: Path) -> None:
     assert listing(tmp_path / "a") == listing(tmp_path / "b")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     norms=st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=5),
     count=st.none() | st.integers(-(2**63), 2**63 - 1),

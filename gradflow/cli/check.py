@@ -1,0 +1,120 @@
+"""`gradflow check`: equations 3, 4 and 5 on a network, saved in its record."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradflow.cli.failures import CHECK_FAILED
+from gradflow.cli.messages import say
+from gradflow.cli.options import measurement_options
+from gradflow.cli.request import MeasurementRequest
+from gradflow.importing import import_dependency
+
+if TYPE_CHECKING:
+    from gradflow.cli.preparing import Measurement
+    from gradflow.record import Record
+
+EQUATIONS = ("3", "4", "5")
+
+
+def read_equations(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Read `3,4,5`: numbers of the paper's equations, in its order, each once.
+
+    Raises:
+        BadParameter: if one is not among those that are checked.
+    """
+    wanted = {part.strip() for part in value.split(",")}
+    for unknown in sorted(wanted - set(EQUATIONS)):
+        expected = ", ".join(EQUATIONS)
+        raise click.BadParameter(
+            f"equation '{unknown}' is not checked; expected some of {expected}", ctx, param
+        )
+    return tuple(number for number in EQUATIONS if number in wanted)
+
+
+def read_spans(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[tuple[int, int], ...] | None:
+    """Read `0-5,3-9`: spans from unit l to x_L as pairs (l, L).
+
+    Raises:
+        BadParameter: if one is no pair, or does not have l < L.
+    """
+    if value is None:
+        return None
+    spans = []
+    for part in value.split(","):
+        ends = re.fullmatch(r"(\d{1,9})-(\d{1,9})", part.strip())
+        if ends is None or not int(ends[1]) < int(ends[2]):
+            raise click.BadParameter(
+                f"'{part}' is no span; expected l-L with l < L, such as 0-5,3-9", ctx, param
+            )
+        spans.append((int(ends[1]), int(ends[2])))
+    return tuple(spans)
+
+
+@click.command("check")
+@measurement_options
+@click.option(
+    "--equations",
+    metavar="LIST",
+    callback=read_equations,
+    default=",".join(EQUATIONS),
+    show_default=True,
+    help="Which equations of He et al. 2016.",
+)
+@click.option(
+    "--spans",
+    metavar="LIST",
+    callback=read_spans,
+    help="Spans l-L of unit numbers, such as 0-5,3-9. [default: each unit, and from and to stages' ends]",
+)
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    equations: tuple[str, ...],
+    spans: tuple[tuple[int, int], ...] | None,
+    **options: Any,
+) -> int:
+    """Check equations 3, 4 and 5 of He et al. 2016 on a network, in float64 and in --dtype.
+
+    Where a network is not of the equations' form (post-activation, a projection), the deviation
+    is shown as a finding. The exit status is 1 if a check failed that was expected to hold.
+
+    \b
+      gradflow check --model preact164
+      gradflow check --model resnet110 --equations 5 --format json
+    """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
+    request = MeasurementRequest(**options)
+    import_dependency("torch")
+    words: tuple[str, ...] = context.find_root().obj or ()
+    from gradflow.cli.measuring import measure
+    from gradflow.cli.printing import print_checks
+    from gradflow.cli.tables import failed_checks
+
+    def one_pass(one: Measurement) -> Record:
+        from gradflow.equations import check
+
+        return check(
+            one.model,
+            one.inputs,
+            one.targets,
+            loss=one.loss,
+            bn=request.bn,
+            units=request.units,
+            equations=equations,
+            spans=spans,
+            meta=one.meta,
+        )
+
+    record, place = measure(request, words, "checking", one_pass)
+    print_checks(record, request.form)
+    say(f"saved to {place}; next: gradflow report")
+    failed = len(failed_checks(record.checks))
+    if failed:
+        say(f"{failed} of {len(record.checks)} checks were expected to hold and did not")
+    return CHECK_FAILED if failed else 0

@@ -1,0 +1,107 @@
+"""Results on standard output, as a table, as one JSON object, or as CSV."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+import pandas as pd
+from rich.text import Text
+
+from gradflow.cli.tables import (
+    checks_table,
+    failure_lines,
+    finding_lines,
+    found_table,
+    number,
+    print_blocks,
+    units_caption,
+    units_table,
+)
+
+if TYPE_CHECKING:
+    from gradflow.record import Record
+    from gradflow.units import FoundUnits
+
+
+def print_units(record: Record, form: str) -> None:
+    """Print the record's units, or with `json` all of it."""
+    if form == "json":
+        print_json(record.to_json())
+    elif form == "csv":
+        print_csv(record.units)
+    else:
+        print_blocks(
+            Text(summary(record.meta) + "\n"),
+            units_table(record.units),
+            Text("\n" + units_caption(record.units)),
+        )
+
+
+def print_checks(record: Record, form: str) -> None:
+    """Print the record's checks; spans are pairs [l, L] in JSON."""
+    if form == "json":
+        rows = record.to_json()["checks"]
+        for row in rows:
+            row["span"] = [row.pop("span_start"), row.pop("span_end")]
+        print_json({"checks": rows})
+    elif form == "csv":
+        print_csv(record.checks)
+    else:
+        remarks = [*failure_lines(record.checks), *finding_lines(record.checks)]
+        print_blocks(
+            Text(summary(record.meta) + "\n"),
+            checks_table(record.checks),
+            Text(""),
+            *map(Text, remarks),
+        )
+
+
+def print_found(found: FoundUnits, form: str) -> None:
+    """Print the units that were found, and what was passed over with the reason."""
+    units = [dataclasses.asdict(unit) for unit in found]
+    passed_over = [{"name": over.name, "reason": over.reason} for over in found.passed_over]
+    if form == "json":
+        print_json({"units": units, "passed_over": passed_over})
+    elif form == "csv":
+        print_csv(pd.DataFrame(units).drop(columns=["branch_parameters", "shortcut_parameters"]))
+    else:
+        counts: dict[tuple[str, str], int] = {}
+        for over in passed_over:
+            key = (over["name"] or "the model itself", over["reason"])
+            counts[key] = counts.get(key, 0) + 1
+        print_blocks(
+            found_table(found),
+            Text(
+                f"\n{len(found)} residual units; {len(passed_over) or 'no'} additions passed over"
+                + (":" if passed_over else "")
+            ),
+            *(
+                Text(f"  {name}{f' ({times} times)' if times > 1 else ''}: {reason}")
+                for (name, reason), times in counts.items()
+            ),
+        )
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """Print one JSON object and nothing else."""
+    click.echo(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def print_csv(frame: pd.DataFrame) -> None:
+    """Print a frame as CSV with a header; null is an empty cell."""
+    click.echo(frame.to_csv(index=False), nl=False)
+
+
+def summary(meta: dict[str, Any]) -> str:
+    """Return in one line what was measured, on what, and the loss."""
+    weights = meta["checkpoint"]["name"] if meta["checkpoint"] else "untrained"
+    seeds = meta["seeds"]
+    which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+    return (
+        f"{meta['model']['name']} ({weights}, {which}) on {meta['data']['name']}, "
+        f"batch {meta['batch_size']}, bn {meta['bn']}, {meta['dtype']}: "
+        f"{meta['loss']['name']} {number(meta['loss']['value'])}"
+    )

@@ -1,0 +1,107 @@
+"""`gradflow probe`: measure, save a record, print it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gradflow.cli.failures import CHECK_FAILED
+from gradflow.cli.messages import say
+from gradflow.cli.options import measurement_options
+from gradflow.cli.request import MeasurementRequest
+from gradflow.importing import import_dependency
+
+if TYPE_CHECKING:
+    from gradflow.cli.preparing import Measurement
+    from gradflow.record import Record
+
+
+@click.command("probe")
+@measurement_options
+@click.option(
+    "--self-test",
+    is_flag=True,
+    help="Instead of measuring, check that hooks change nothing: loss and gradients, bit for bit.",
+)
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Instead of measuring, list the units found, and the additions passed over with the reason.",
+)
+@click.pass_context
+def command(context: click.Context, /, self_test: bool, explain: bool, **options: Any) -> int:
+    """Measure how gradients flow through a network, unit by unit, and save a record.
+
+    One forward and one backward pass; at every residual unit, what goes through the shortcut and
+    what goes through the branch. The network is not edited.
+
+    \b
+      gradflow probe --model preact164
+      gradflow probe --model preact164 --checkpoint ckpt.pt
+      gradflow probe --model resnet110 --seeds 0-9 --out runs/resnet110-untrained
+      gradflow probe --model torchvision:resnet50 --input-shape 3,224,224 --num-classes 1000
+      gradflow probe --model mynets:build --data mydata:batches --loss mylosses:smoothed
+    """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
+    request = MeasurementRequest(**options)
+    import_dependency("torch")
+    words: tuple[str, ...] = context.find_root().obj or ()
+    if explain:
+        return explain_units(request, words)
+    if self_test:
+        return run_self_test(request, words)
+    return save_and_print(request, words)
+
+
+def save_and_print(request: MeasurementRequest, words: tuple[str, ...]) -> int:
+    """Measure every seed and batch, save one record, print it; return the exit status."""
+    from gradflow.cli.measuring import measure
+    from gradflow.cli.printing import print_units
+
+    def one_pass(one: Measurement) -> Record:
+        from gradflow.probing import probe
+
+        return probe(
+            one.model,
+            one.inputs,
+            one.targets,
+            loss=one.loss,
+            bn=request.bn,
+            units=request.units,
+            meta=one.meta,
+        )
+
+    record, place = measure(request, words, "probing", one_pass)
+    print_units(record, request.form)
+    say(f"saved to {place}; next: gradflow report")
+    return 0
+
+
+def explain_units(request: MeasurementRequest, words: tuple[str, ...]) -> int:
+    """Print the units of the network and what was passed over; return the exit status."""
+    from gradflow.cli.measuring import blaming
+    from gradflow.cli.preparing import measurements
+    from gradflow.cli.printing import print_found
+
+    with blaming(f"finding the units of {request.spec}"):
+        from gradflow.units import find_units
+
+        one = next(measurements(request, words))
+        found = find_units(one.model, one.inputs, units=request.units)
+    print_found(found, request.form)
+    return 0
+
+
+def run_self_test(request: MeasurementRequest, words: tuple[str, ...]) -> int:
+    """Run the self-test on the first batch and print its lines; return the exit status."""
+    from gradflow.cli.measuring import blaming
+    from gradflow.cli.preparing import measurements
+
+    with blaming(f"the self-test on {request.spec}"):
+        from gradflow.probing import self_test
+
+        one = next(measurements(request, words))
+        result = self_test(one.model, one.inputs, one.targets, loss=one.loss, bn=request.bn)
+    for line in result.lines:
+        click.echo(line)
+    return 0 if result.passed else CHECK_FAILED

@@ -1,0 +1,57 @@
+"""`gradflow report`: a page of figures from records. Loads no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gradflow.cli.destinations import REPORTS, RUNS, require_writable
+from gradflow.cli.messages import say
+from gradflow.errors import RecordError
+
+
+@click.command("report")
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=REPORTS,
+    show_default=True,
+    help="Where the page and its figures go. Only files that a report wrote are replaced.",
+)
+def command(runs: tuple[Path, ...], out: Path) -> None:
+    """Make one self-contained page with figures from probed runs, and print where it is.
+
+    RUN is a record's directory, or a directory of records. Without one, every run under runs/ is
+    shown. Several runs are drawn together: trained beside untrained, pre- beside post-activation.
+
+    \b
+      gradflow report
+      gradflow report runs/preact164-1 runs/resnet164-1 --out reports/pre-and-post
+    """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
+    from gradflow.report import write_report
+
+    records = find_runs(runs or (RUNS,))
+    require_writable(out)
+    page = write_report(records, out)
+    say(f"{len(records)} run{'s' if len(records) > 1 else ''}: {', '.join(run.name for run in records)}")
+    click.echo(page)
+
+
+def find_runs(places: tuple[Path, ...]) -> list[Path]:
+    """Return the records in or at `places`, each once.
+
+    Raises:
+        RecordError: if a place holds none.
+    """
+    from gradflow.record import find_records
+
+    found: dict[Path, None] = {}
+    for place in places:
+        records = find_records(place)
+        if not records:
+            raise RecordError(f"no run in '{place}'; make one with: gradflow probe --model preact164")
+        found |= dict.fromkeys(records)
+    return list(found)

@@ -1,0 +1,91 @@
+"""What is measured: which network, with whose weights, on which data, and what a record says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from gradflow.cli.request import MeasurementRequest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gradflow.checkpoint import Checkpoint
+    from gradflow.data import DataSource
+
+DEFAULT_DATA = "synthetic"
+DEFAULT_INPUT_SHAPE = (3, 32, 32)
+DEFAULT_CLASSES = 10
+
+
+def find_data(request: MeasurementRequest, checkpoint: Checkpoint | None, seed: int) -> DataSource:
+    """Open the data of `--data`, else what the checkpoint was trained on, else synthetic images."""
+    from gradflow.data import open_data
+
+    return open_data(
+        request.data or trained_on(checkpoint) or DEFAULT_DATA,
+        split=request.split,
+        batch_size=request.batch_size,
+        seed=seed,
+        input_shape=request.input_shape or DEFAULT_INPUT_SHAPE,
+        num_classes=request.num_classes,
+        download=request.download,
+    )
+
+
+def find_model(
+    request: MeasurementRequest, checkpoint: Checkpoint | None, source: DataSource, seed: int
+) -> nn.Module:
+    """Build the network, with as many outputs as the data has classes, and load the checkpoint into it."""
+    from gradflow.checkpoint import load_into
+    from gradflow.models import build_model
+
+    options = model_options(request)
+    options.setdefault("num_classes", len(source.classes) if source.classes else DEFAULT_CLASSES)
+    model = build_model(request.spec, seed=seed, **options)
+    if checkpoint is not None:
+        load_into(model, checkpoint)
+    return model
+
+
+def model_options(request: MeasurementRequest) -> dict[str, Any]:
+    """Return the options of `gradflow.build_model` that were given."""
+    options = {
+        "num_classes": request.num_classes,
+        "shortcut": request.shortcut,
+        "activation": request.activation,
+        "width": request.width,
+        "input_shape": request.input_shape,
+    }
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def trained_on(checkpoint: Checkpoint | None) -> str | None:
+    """Return the name of the data that the checkpoint says it was trained on."""
+    return None if checkpoint is None or checkpoint.data is None else str(checkpoint.data["name"])
+
+
+def remarks(checkpoint: Checkpoint | None, source: DataSource) -> Iterator[str]:
+    """Yield what a reader of the numbers has to know about the checkpoint."""
+    trained = trained_on(checkpoint)
+    if checkpoint is not None and trained is not None and trained != source.name:
+        yield f"{checkpoint.name} was trained on {trained} and is measured on {source.name}"
+    if checkpoint is not None and checkpoint.nonfinite:
+        yield f"{checkpoint.name} holds elements that are NaN or infinite: {checkpoint.nonfinite}"
+
+
+def describe_checkpoint(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """Return what a record says of the checkpoint."""
+    if checkpoint is None:
+        return None
+    return {"name": checkpoint.name, "sha256": checkpoint.sha256, "iteration": checkpoint.iteration}
+
+
+def describe_data(source: DataSource) -> dict[str, Any]:
+    """Return what a record says of the data."""
+    return {
+        "name": source.name,
+        "split": source.split,
+        "normalisation": source.normalisation,
+        "classes": None if source.classes is None else len(source.classes),
+    }

@@ -1,0 +1,34 @@
+"""Figures: one function a figure, from averaged tables to a `matplotlib.figure.Figure`.
+
+No figure touches pyplot's state, and all are drawn in one style of the project's own.
+"""
+
+from __future__ import annotations
+
+from gradflow.plots.checks import plot_checks
+from gradflow.plots.depth import plot_backward, plot_cosines, plot_forward, plot_gradient_norm
+from gradflow.plots.export import figure_to_png, figure_to_svg
+from gradflow.plots.network import Network, last_iteration, network_from, networks_from
+from gradflow.plots.parameters import plot_parameters
+from gradflow.plots.samples import plot_cancellation, plot_survival
+from gradflow.plots.style import figure_style, format_number, network_colour
+
+__all__ = [
+    "Network",
+    "figure_style",
+    "figure_to_png",
+    "figure_to_svg",
+    "format_number",
+    "last_iteration",
+    "network_colour",
+    "network_from",
+    "networks_from",
+    "plot_backward",
+    "plot_cancellation",
+    "plot_checks",
+    "plot_cosines",
+    "plot_forward",
+    "plot_gradient_norm",
+    "plot_parameters",
+    "plot_survival",
+]

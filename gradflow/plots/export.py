@@ -1,0 +1,28 @@
+"""Figures as bytes: the same figure gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.figure import Figure
+
+from gradflow.plots.style import figure_style
+
+PNG_DPI = 160
+
+
+def figure_to_svg(figure: Figure) -> bytes:
+    """Return `figure` as SVG, with text as text."""
+    return _saved(figure, "svg", metadata={"Date": None, "Creator": "gradflow"})
+
+
+def figure_to_png(figure: Figure) -> bytes:
+    """Return `figure` as PNG."""
+    return _saved(figure, "png", dpi=PNG_DPI, metadata={"Software": "gradflow"})
+
+
+def _saved(figure: Figure, kind: str, **options: object) -> bytes:
+    sink = io.BytesIO()
+    with figure_style():
+        figure.savefig(sink, format=kind, **options)  # type: ignore[arg-type]
+    return sink.getvalue()

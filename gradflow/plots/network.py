@@ -1,0 +1,76 @@
+"""What figures are drawn from: one network's averaged tables, under the name and colour that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from gradflow.plots.style import network_colour, network_dashes
+from gradflow.record import Record
+from gradflow.record.schema import QUANTILES
+from gradflow.statistics import aggregate, with_shares, worst_checks
+
+_PER_SAMPLE = ("cancellation", "survival", "span_cancellation", "span_survival")
+_AVERAGED = (
+    *("x_norm", "shortcut_norm", "branch_norm", "sum_norm", "out_norm", "forward_cosine"),
+    *("grad_sum_norm", "grad_out_norm", "grad_shortcut_norm", "grad_branch_norm", "grad_other_norm"),
+    *("grad_in_norm", "backward_cosine", "additivity_error", "param_norm", "param_grad_norm"),
+    *("backward_gain", "backward_shortcut_share", "forward_branch_share"),
+    *(f"{statistic}_{quantile}" for statistic in _PER_SAMPLE for quantile in QUANTILES),
+)
+
+
+@dataclass(frozen=True)
+class Network:
+    """One network to draw.
+
+    Attributes:
+        label: its name in legends and titles.
+        colour: its colour in every figure.
+        dashes: matplotlib line style, for networks beyond the number of colours.
+        units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`).
+        parameters: one row a parameter tensor, likewise.
+        checks: one row an equation and span, the largest error.
+    """
+
+    label: str
+    colour: str
+    dashes: str | tuple[int, tuple[float, ...]]
+    units: pd.DataFrame
+    parameters: pd.DataFrame
+    checks: pd.DataFrame
+
+
+def network_from(record: Record, label: str, index: int = 0) -> Network:
+    """Average `record` for drawing; of several training iterations the last is taken.
+
+    Args:
+        record: what was measured.
+        label: the network's name.
+        index: its number among those drawn together, from 0; it decides the colour.
+    """
+    return Network(
+        label=label,
+        colour=network_colour(index),
+        dashes=network_dashes(index),
+        units=aggregate(with_shares(last_iteration(record.units)), _AVERAGED),
+        parameters=aggregate(last_iteration(record.parameters), ["norm", "grad_norm"], by=("name",)),
+        checks=worst_checks(last_iteration(record.checks)),
+    )
+
+
+def last_iteration(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the last training iteration that `frame` has."""
+    iterations = frame["iteration"].fillna(0)
+    last: pd.DataFrame = frame.loc[iterations == iterations.max()]
+    return last
+
+
+def networks_from(records: Sequence[Record], labels: Sequence[str]) -> list[Network]:
+    """Average `records` for drawing together, one colour each."""
+    return [
+        network_from(record, label, index)
+        for index, (record, label) in enumerate(zip(records, labels, strict=True))
+    ]

@@ -1,0 +1,42 @@
+"""Reports: records into one self-contained HTML page, and each figure as SVG and PNG. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gradflow.report.figures import draw_figures
+from gradflow.report.output import write_files
+from gradflow.report.page import render_page
+from gradflow.report.runs import load_runs
+
+__all__ = ["write_report"]
+
+PAGE = "report.html"
+
+
+def write_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write a report on `runs` into the directory `out`.
+
+    It writes `report.html`, the figures as `report/<figure>.svg` and `.png`, and `report/manifest.json`,
+    by which a later report knows which files it may replace. Anything else in `out` is left alone.
+
+    Args:
+        runs: directories of records, or directories of such.
+        out: where; it is made.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RecordError: if there is no run, one is damaged, a file in the way is not an earlier report's, or
+            `out` cannot be written. Nothing is written then.
+    """
+    loaded = load_runs(runs)
+    figures = list(draw_figures(loaded))
+    files = {PAGE: render_page(loaded, figures).encode()}
+    for figure in figures:
+        files[f"report/{figure.kind.key}.svg"] = figure.svg
+        files[f"report/{figure.kind.key}.png"] = figure.png
+    write_files(out, files)
+    return out / PAGE

@@ -1,0 +1,69 @@
+"""Whether runs may be compared number by number, and what a BN mode means for reading them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from gradflow.record import Meta
+from gradflow.report.runs import Run
+
+BN_MEANING = {
+    "batch": (
+        "Batch normalisation used this batch's own statistics, as in training. They couple the samples: "
+        "what is said of the whole batch is exact, and the per-sample columns are slices of the whole "
+        "batch's gradient, not gradients of single samples."
+    ),
+    "running": (
+        "Batch normalisation used its running statistics, as in evaluation; samples do not depend on each "
+        "other. In an untrained network these are 0 and 1, which is no normalisation at all."
+    ),
+    "frozen": (
+        "Batch normalisation used this batch's statistics, held constant: samples do not depend on each "
+        "other, and statements about single samples are exact."
+    ),
+}
+_WITHOUT_BN = "Samples do not depend on each other, so statements about single samples are exact."
+
+
+def explain_bn(meta: Meta) -> str:
+    """Return what the record's BN mode means for its per-sample columns."""
+    if meta["bn"] == "batch" and not meta["samples_coupled"]:
+        return _WITHOUT_BN
+    return BN_MEANING[meta["bn"]]
+
+
+def find_differences(runs: Sequence[Run]) -> list[str]:
+    """Return in words what keeps the runs from being compared number by number; empty if nothing does."""
+    aspects = {
+        "data": [_data(run.meta) for run in runs],
+        "batch size": [str(run.meta["batch_size"]) for run in runs],
+        "BN mode": [run.meta["bn"] for run in runs],
+        "loss": [run.meta["loss"]["name"] for run in runs],
+    }
+    return [
+        f"{aspect}: "
+        + "; ".join(f"{value} in {_names(runs, values, value)}" for value in dict.fromkeys(values))
+        for aspect, values in aspects.items()
+        if len(set(values)) > 1
+    ]
+
+
+def _names(runs: Sequence[Run], values: Sequence[str], value: str) -> str:
+    return ", ".join(run.label for run, own in zip(runs, values, strict=True) if own == value)
+
+
+def _data(meta: Meta) -> str:
+    data = meta["data"]
+    words = [str(data.get("name"))]
+    if data.get("split") is not None:
+        words.append(f"({data['split']})")
+    if data.get("normalisation") is not None:
+        words.append(f"normalised by {compact(data['normalisation'])}")
+    return " ".join(words)
+
+
+def compact(value: Any) -> str:
+    """Return a metadata value on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,105 @@
+"""The figures of a report: what draws each, what its caption says, and how it reads aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from gradflow import plots
+from gradflow.report.inline_svg import inline_svg
+from gradflow.report.runs import Run
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """One figure of every report: `key` names its files."""
+
+    key: str
+    draw: Callable[[Sequence[plots.Network]], Figure]
+    shows: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class DrawnFigure:
+    """A figure, drawn: as files and for the page."""
+
+    kind: FigureKind
+    svg: bytes
+    png: bytes
+    inline: str
+
+
+KINDS = (
+    FigureKind(
+        "gradient-norm",
+        plots.plot_gradient_norm,
+        "gradient norm at the input of every residual unit, and its ratio from unit to unit",
+        "Above, the norm of the loss's gradient at each unit's input; below, by what factor it changes in "
+        "one unit on its way towards the input. A line along 1 passes gradients on unchanged. Between stages "
+        "the number of elements changes, so a step there says little.",
+    ),
+    FigureKind(
+        "forward",
+        plots.plot_forward,
+        "norms of shortcut, branch and sum of every residual unit in the forward pass",
+        "What the two operands of each unit's addition bring along. Where the shortcut is far above the "
+        "branch, a unit changes its input little.",
+    ),
+    FigureKind(
+        "backward",
+        plots.plot_backward,
+        "norms of the gradient's parts through shortcut and branch of every residual unit",
+        "What arrives at an addition goes on two ways: through the shortcut as s, through the branch as b. "
+        "Both are read from the backward pass itself, not found by subtraction.",
+    ),
+    FigureKind(
+        "cosines",
+        plots.plot_cosines,
+        "cosines of shortcut and branch, forward and backward, of every residual unit",
+        "At 0 the two ways are orthogonal and their energies add up; below 0 they work against each other.",
+    ),
+    FigureKind(
+        "cancellation",
+        plots.plot_cancellation,
+        "quantiles over samples of the cancellation ρ of every residual unit, with the line at −1",
+        "The branch's gradient along the shortcut's, sample by sample. He et al. (2016, after eq. 5): "
+        "gradients do not vanish, since the branch's part is not −1 for all samples of a batch. "
+        "The darker band holds nine samples in ten.",
+    ),
+    FigureKind(
+        "survival",
+        plots.plot_survival,
+        "quantiles over samples of the survival ratio of every residual unit, with the line at 0",
+        "How much of the shortcut's gradient is left once the branch's is added. At ρ = −1 only the part "
+        "along s is gone; full cancellation is survival 0.",
+    ),
+    FigureKind(
+        "checks",
+        plots.plot_checks,
+        "errors of the equation checks against their tolerances",
+        "Each check's residual, relative to the norms of its terms, and the largest that rounding explains "
+        "(dash). Where h or f is not the identity the equations need not hold; how far they are off is a "
+        "finding.",
+    ),
+    FigureKind(
+        "parameters",
+        plots.plot_parameters,
+        "gradient norm of every parameter tensor in the model's order",
+        "Every parameter tensor, stem and head included.",
+    ),
+)
+
+
+def draw_figures(runs: Sequence[Run]) -> Iterator[DrawnFigure]:
+    """Draw every figure of `runs` together."""
+    networks = [run.network for run in runs]
+    names = ", ".join(run.label for run in runs)
+    for kind in KINDS:
+        figure = kind.draw(networks)
+        svg = plots.figure_to_svg(figure)
+        figure.set_layout_engine("none")  # laid out once; the second time would take as long again
+        alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."
+        yield DrawnFigure(kind, svg, plots.figure_to_png(figure), inline_svg(svg, kind.key, alt))

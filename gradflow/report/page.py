@@ -1,0 +1,99 @@
+"""The page: runs and figures into one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gradflow import __version__
+from gradflow.plots import format_number
+from gradflow.report.comparability import compact, explain_bn, find_differences
+from gradflow.report.figures import DrawnFigure
+from gradflow.report.findings import compare_runs, describe_run
+from gradflow.report.runs import Run, describe_model, describe_training
+from gradflow.report.tables import (
+    Table,
+    check_table,
+    comparison_table,
+    parameter_table,
+    stage_table,
+    unit_table,
+)
+
+
+@dataclass(frozen=True)
+class RunSection:
+    """What the page shows of one run."""
+
+    run: Run
+    colour: str
+    facts: Sequence[tuple[str, str]]
+    bn: str
+    sentences: Sequence[str]
+    stages: Table
+    checks: Table
+    units: Table
+    parameters: Table
+
+
+def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure]) -> str:
+    """Return the page's HTML; the same runs give the same page."""
+    environment = Environment(
+        loader=PackageLoader("gradflow.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page: str = environment.get_template("report.html.j2").render(
+        title=f"Gradient flow: {', '.join(dict.fromkeys(describe_model(run.meta) for run in runs))}",
+        version=__version__,
+        sections=[_section(run, index) for index, run in enumerate(runs)],
+        comparison=compare_runs(runs),
+        side_by_side=comparison_table(runs),
+        differences=find_differences(runs),
+        figures=[(figure, Markup(figure.inline)) for figure in figures],
+    )
+    return page
+
+
+def _section(run: Run, index: int) -> RunSection:
+    return RunSection(
+        run=run,
+        colour=f"var(--network-{index % 8})",
+        facts=_facts(run),
+        bn=explain_bn(run.meta),
+        sentences=describe_run(run),
+        stages=stage_table(run),
+        checks=check_table(run),
+        units=unit_table(run),
+        parameters=parameter_table(run),
+    )
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    meta = run.meta
+    model, loss, data, checkpoint = meta["model"], meta["loss"], meta["data"], meta["checkpoint"]
+    value = "not finite" if loss.get("value") is None else format_number(loss["value"], 4)
+    weights = describe_training(meta)
+    if checkpoint is not None:
+        weights += f"; {checkpoint.get('name')}, SHA-256 {str(checkpoint.get('sha256'))[:12]}…"
+    facts = [
+        ("Model", f"{describe_model(meta)}, {model['parameters']:,} parameters ({model['class']})"),
+        ("Weights", weights),
+        ("Data", ", ".join(f"{key} {compact(item)}" for key, item in data.items() if item is not None)),
+        ("Batch", f"{meta['batch_size']} samples; {meta['batches']} a seed"),
+        ("Loss", f"{loss['name']}: {value}"),
+        ("Batch normalisation", meta["bn"]),
+        ("Numbers", f"{meta['dtype']} on {meta['device']}, {meta['threads']} threads"),
+        ("Seeds", ", ".join(map(str, meta["seeds"])) or "not said"),
+        ("Measured", f"{meta['created']} by gradflow {meta['gradflow_version']}"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in meta["versions"].items())),
+        ("Folder", run.folder),
+    ]
+    if meta["command"] is not None:
+        facts.append(("Command", meta["command"]))
+    return facts

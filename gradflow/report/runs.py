@@ -1,0 +1,105 @@
+"""The runs of a report: their records, their names in it, and what is computed from them once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from gradflow.errors import RecordError
+from gradflow.plots import Network, last_iteration, network_from
+from gradflow.record import Meta, Record, find_records, load_record
+from gradflow.statistics import summarise_stages
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record in a report.
+
+    Attributes:
+        folder: name of the directory that holds it.
+        label: its name in the report, different from all others.
+        record: what was measured.
+        network: its averages, as they are drawn.
+        stages: one row a stage and one (stage null) for the network, `statistics.summarise_stages`.
+    """
+
+    folder: str
+    label: str
+    record: Record
+    network: Network
+    stages: pd.DataFrame
+
+    @property
+    def meta(self) -> Meta:
+        """The record's metadata."""
+        return self.record.meta
+
+
+def load_runs(paths: Iterable[Path]) -> list[Run]:
+    """Read the records at `paths`: each a record's directory, or a directory of them.
+
+    Raises:
+        RecordError: if there is none, or one is damaged; the message names it.
+    """
+    folders: list[Path] = []
+    for path in paths:
+        found = find_records(path)
+        if not found:
+            raise RecordError(
+                f"no run in '{path}': expected a record's directory, or directories of records in it; "
+                "`gradflow probe --model preact164` makes one"
+            )
+        folders += [folder for folder in found if folder.resolve() not in {one.resolve() for one in folders}]
+    if not folders:
+        raise RecordError("no run to report on: `gradflow probe --model preact164` makes one")
+    records = [load_record(folder) for folder in folders]
+    for folder, record in zip(folders, records, strict=True):
+        if record.units.empty:
+            raise RecordError(f"the record '{folder}' has no residual unit to report on; leave it out")
+    names = [folder.resolve().name for folder in folders]
+    labels = label_runs([record.meta for record in records], names)
+    return [
+        Run(
+            folder=name,
+            label=label,
+            record=record,
+            network=network_from(record, label, index),
+            stages=summarise_stages(last_iteration(record.units)),
+        )
+        for index, (name, label, record) in enumerate(zip(names, labels, records, strict=True))
+    ]
+
+
+def label_runs(metas: Sequence[Meta], folders: Sequence[str]) -> list[str]:
+    """Name runs by model and training; where that is not enough, by their folders and numbers too."""
+    models = [describe_model(meta) for meta in metas]
+    details = [describe_training(meta) for meta in metas]
+    for more in (folders, [f"no. {number}" for number in range(1, len(folders) + 1)]):
+        times = Counter(zip(models, details, strict=True))
+        details = [
+            f"{detail}; {word}" if times[model, detail] > 1 else detail
+            for model, detail, word in zip(models, details, more, strict=True)
+        ]
+    return [f"{model} ({detail})" for model, detail in zip(models, details, strict=True)]
+
+
+def describe_model(meta: Meta) -> str:
+    """Return the model's name with the options it was built with, where there are any."""
+    model = meta["model"]
+    options = ", ".join(
+        f"{key} {value}" for key, value in (model["options"] or {}).items() if value is not None
+    )
+    return f"{model['name']} [{options}]" if options else str(model["name"])
+
+
+def describe_training(meta: Meta) -> str:
+    """Return how far the network was trained, in a few words."""
+    checkpoint = meta["checkpoint"]
+    if checkpoint is None:
+        return "untrained"
+    iteration = checkpoint.get("iteration")
+    return "trained" if iteration is None else f"trained at iteration {iteration:,}"

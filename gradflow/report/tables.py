@@ -1,0 +1,144 @@
+"""Tables of a report: cells as text, in columns that say their unit and meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradflow.record import TABLES, Column
+from gradflow.report.runs import Run
+
+_KEYS = ("iteration", "seed", "batch_index")
+_SUMMARY = (
+    (
+        "stage",
+        "stage",
+        "index of the run of units with equal feature-map size and width; “all” is the network",
+    ),
+    ("units", "units", "first and last unit"),
+    (
+        "ratio",
+        "ratio",
+        "gradient norm at the first unit's output over that at the last's; for “all” at its input",
+    ),
+    ("growth", "a unit", "fitted factor in one unit, towards the input"),
+    ("interval", "95 %", "interval of that factor over seeds, or over batches of one seed"),
+    ("r_squared", "R²", "share of the logarithm's variance that the fit explains"),
+    ("backward_shortcut_share", "shortcut share", "‖s‖² / (‖s‖² + ‖b‖²), median unit"),
+    ("forward_branch_share", "branch share", "‖F‖² / (‖h‖² + ‖F‖²), median unit"),
+    ("cancellation_min", "least ρ", "of any sample and unit"),
+    ("survival_min", "least survival", "‖s + b‖ / ‖s‖ of any sample and unit"),
+)
+
+
+@dataclass(frozen=True)
+class Head:
+    """One column's head: its column and title, and what it means (shown on hovering)."""
+
+    column: str
+    title: str
+    meaning: str
+    text: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to show; a row is its cells and a word for its style."""
+
+    heads: Sequence[Head]
+    frame: pd.DataFrame
+    verdicts: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def rows(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield each row's verdict (or nothing) and its cells."""
+        columns = [_cells(self.frame[head.column]) for head in self.heads]
+        verdicts = self.verdicts or [""] * len(self.frame)
+        yield from zip(verdicts, zip(*columns, strict=True), strict=True)
+
+
+def stage_table(run: Run) -> Table:
+    """Return the stages of `run`: ratios along depth, shares, extremes."""
+    stages = run.stages
+    ends = [f"{first}–{last}" for first, last in zip(stages["first_unit"], stages["last_unit"], strict=True)]
+    names = ["all" if pd.isna(stage) else str(stage) for stage in stages["stage"]]
+    intervals = [
+        f"{_cell(low)} – {_cell(high)}" if np.isfinite(low) else "–"
+        for low, high in zip(stages["growth_low"], stages["growth_high"], strict=True)
+    ]
+    frame = stages.assign(stage=names, units=ends, interval=intervals)
+    return Table(_summary_heads(frame), frame)
+
+
+def comparison_table(runs: Sequence[Run]) -> Table:
+    """Return one row a run: what `stage_table` says of the whole network."""
+    wholes = pd.concat([stage_table(run).frame.tail(1) for run in runs], ignore_index=True)
+    heads = [head for head in _summary_heads(wholes) if head.column != "stage"]
+    names = Head("run", "run", "model and training", text=True)
+    return Table([names, *heads], wholes.assign(run=[run.label for run in runs]))
+
+
+def unit_table(run: Run) -> Table:
+    """Return the units of `run`, averaged."""
+    return Table(_heads("units", run.network.units), run.network.units)
+
+
+def parameter_table(run: Run) -> Table:
+    """Return the parameters of `run`, averaged."""
+    return Table(_heads("parameters", run.network.parameters), run.network.parameters)
+
+
+def check_table(run: Run) -> Table:
+    """Return the checks of `run`, the largest error of each, with a verdict a row."""
+    checks = run.network.checks
+    verdicts = [
+        "holds" if holds else "fails" if expected else "finding"
+        for holds, expected in zip(
+            checks["holds"].fillna(value=False), checks["expected_to_hold"].fillna(value=False), strict=True
+        )
+    ]
+    heads = [Head("verdict", "verdict", "holds, fails, or a finding where it need not hold", text=True)]
+    heads += [head for head in _heads("checks", checks) if head.column not in {"holds", "expected_to_hold"}]
+    # What failed is looked for first.
+    ordered = checks.assign(verdict=verdicts, failed=[verdict == "fails" for verdict in verdicts])
+    ordered = ordered.sort_values("failed", ascending=False, kind="stable")
+    return Table(heads, ordered, ordered["verdict"].tolist())
+
+
+def _summary_heads(frame: pd.DataFrame) -> list[Head]:
+    return [
+        Head(column, title, meaning, text=False)
+        for column, title, meaning in _SUMMARY
+        if set(_cells(frame[column])) != {"–"}
+    ]
+
+
+def _heads(table: str, frame: pd.DataFrame) -> list[Head]:
+    # What is null in every row only hides the rest; keys are constant after averaging.
+    return [
+        Head(column.name, column.name, _meaning(column), text=column.kind == "string")
+        for column in TABLES[table]
+        if column.name not in _KEYS and column.name in frame and frame[column.name].notna().any()
+    ]
+
+
+def _meaning(column: Column) -> str:
+    return f"{column.meaning} ({column.unit})" if column.unit else column.meaning
+
+
+def _cells(column: pd.Series[Any]) -> list[str]:
+    if column.dtype == np.float64:
+        return [_cell(value) for value in column.tolist()]
+    return ["–" if pd.isna(value) else str(value) for value in column.tolist()]
+
+
+def _cell(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.4g}".replace("-", "−")

@@ -1,0 +1,15 @@
+"""What every test gets: quiet, repeatable, off the network and away from the checkout."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import pytest
+
+mpl.use("Agg")  # no test opens a window
+
+
+@pytest.fixture(autouse=True)
+def _no_display_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's terminal settings must not change what the tests see."""
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)

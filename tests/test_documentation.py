@@ -1,0 +1,73 @@
+"""The README and the pages say what the program does."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gradflow.cli.entry import COMMANDS, run
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    """Return the fenced blocks of `text` in `language`."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    """The command reference and the record's columns are what the code says now."""
+    done = subprocess.run(
+        [sys.executable, str(CHECKOUT / "docs/generate.py"), "--check"],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's Python example runs as printed."""
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks("python")
+    exec(compile(example, "README.md", "exec"), {})
+    assert (tmp_path / "runs/mine/record.json").is_file()
+
+
+def test_readme_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option that the README or a page shows for a command is in that command's help."""
+    pages = [README, *(page.read_text(encoding="utf-8") for page in (CHECKOUT / "docs").glob("*.md"))]
+    shown = re.findall(
+        r"gradflow (\w+)((?: [^\n`|]*)?)", "\n".join(part for page in pages for part in blocks("sh", page))
+    )
+    assert {name for name, _ in shown} >= {"probe", "check", "report"}
+    for name, rest in shown:
+        assert name in COMMANDS, name
+        assert run([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        for option in re.findall(r"--[\w-]+", rest.partition("&&")[0].partition("#")[0]):
+            assert option in text, (name, option)
+
+
+def test_readme_opens_with_the_two_commands() -> None:
+    """One line installs, probes and reports; one line installs nox and runs the tests."""
+    first, second = (block.strip() for block in blocks("sh")[:2])
+    assert "\n" not in first
+    assert first.endswith("gradflow probe --model preact164 && .venv/bin/gradflow report")
+    assert "\n" not in second
+    assert second.endswith("nox -s tests")
+
+
+def test_dependencies_have_a_reason_and_no_upper_pin() -> None:
+    """Each dependency has a floor, with a comment that says why, and nothing above it."""
+    text = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
+    for requirement in tomllib.loads(text)["project"]["dependencies"]:
+        assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement)
+        assert re.search(rf'"{re.escape(requirement)}",? +# \w', text), requirement
