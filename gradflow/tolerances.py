@@ -20,6 +20,11 @@ UNIT_ROUNDOFF: dict[str, float] = {
 """u of each dtype: half the distance from 1 to the next number."""
 
 
+def one_addition(dtype: str) -> float:
+    """Return the largest ‖fl(a + b) − (a + b)‖ / ‖fl(a + b)‖: u, and u again for evaluating it."""
+    return 2 * UNIT_ROUNDOFF[dtype]
+
+
 def sum_of_terms(dtype: str, units: int) -> float:
     """Return c·u for x_L − x_l − Σ F_i (eq. 3 and 4) and for g_l − g_L − Σ b_i (eq. 5).
 

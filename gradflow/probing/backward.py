@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gradflow.probing.parts import Parts, Place
-from gradflow.probing.reductions import Reducer, Squares
+from gradflow.probing.reductions import Reducer, Squares, can_polarise, on_host, polarised
+from gradflow.tolerances import one_addition
 from gradflow.units.runs import Run
 
 
@@ -57,6 +58,7 @@ class BackwardMeasures:
         self._arrived: dict[int, Squares] = {}
         self._runs = {index: run for run in runs for index in range(run.first, run.last + 1)}
         self._run_of_end = {places[run.last].out: run for run in runs}
+        self._sums: dict[int, Tensor] = {}
         self._end_gradients: dict[Run, Tensor] = {}
         self._span_inner: dict[Run, Tensor] = {}
 
@@ -67,33 +69,40 @@ class BackwardMeasures:
         if run is not None:
             self._end_gradients[run] = gradient
 
-    def parts(self, place: Place, parts: Parts, arriving: Tensor) -> None:
-        """Measure the parts of ∂E/∂x_l."""
-        found = self._gradients[place.unit]
-        run = self._runs.get(place.unit)
-        total = self._arrived.get(place.total) if parts.shortcut_is_total else None
-        if parts.other is not None:
-            found.other = self._reducer.squares(parts.other)
-        if parts.shortcut is None and parts.branch is None:
+    def parts(self, place: Place, parts: Parts) -> None:
+        """Measure the parts of ∂E/∂x_l, and keep their sum for `whole`."""
+        found, reducer = self._gradients[place.unit], self._reducer
+        shortcut, branch, other = parts.shortcut, parts.branch, parts.other
+        if other is not None:
+            found.other = reducer.squares(other)
+        if shortcut is not None:
+            total = self._arrived.get(place.total) if parts.shortcut_is_total else None
+            found.shortcut = total if total is not None else reducer.squares(shortcut)
+        if branch is not None:
+            found.branch = reducer.squares(branch)
+            self._extend_span(place.unit, found, branch)
+        if shortcut is not None and branch is not None and found.shortcut and found.branch:
+            norms_do = other is None and on_host(branch) and can_polarise(found.shortcut, found.branch)
+            found.inner = None if norms_do else reducer.inner(shortcut, branch)
+        read = [part for part in (shortcut, branch, other) if part is not None]
+        if read:
+            self._sums[place.unit] = reducer.sum_of(read)
+
+    def whole(self, place: Place, arriving: Tensor) -> None:
+        """Compare ∂E/∂x_l with the sum of its parts, and take ⟨s, b⟩ from the norm of that sum."""
+        together = self._sums.pop(place.unit, None)
+        if together is None:
             return
-        numbers = self._reducer.parts(
-            arriving,
-            parts.shortcut,
-            parts.branch,
-            parts.other,
-            measure_shortcut=total is None,
-            end=self._end_gradients.get(run) if run is not None else None,
-        )
-        found.shortcut = total if total is not None else numbers.shortcut
-        found.branch, found.inner = numbers.branch, numbers.inner
-        found.additivity = numbers.remainder
-        if run is not None and numbers.end_inner is not None:
-            before = self._span_inner.get(run)
-            found.span_inner = numbers.end_inner if before is None else before + numbers.end_inner
-            self._span_inner[run] = found.span_inner
-            found.span_arriving = self._arrived[self._places[run.last].out]
-        if run is not None and place.unit == run.first:
-            self._end_gradients.pop(run, None)
+        found = self._gradients[place.unit]
+        whole = self._arrived[place.fork]
+        found.additivity = self._reducer.remainder(together, arriving)
+        if found.inner is None and found.shortcut is not None and found.branch is not None:
+            rounding = one_addition(str(arriving.dtype).removeprefix("torch."))
+            if not float(found.additivity) <= rounding**2 * float(whole.total):
+                # Something else has changed the gradient on its way: s + b is what was read.
+                whole = self._reducer.squares(together.add_(arriving))
+            found.inner = polarised(whole, found.shortcut, found.branch)
+        self._reducer.give_back(together)
 
     def results(self) -> list[UnitGradients]:
         """Return what was read for each unit."""
@@ -102,3 +111,15 @@ class BackwardMeasures:
             found.out = self._arrived.get(place.out)
             found.arriving = self._arrived.get(place.fork)
         return self._gradients
+
+    def _extend_span(self, unit: int, found: UnitGradients, branch: Tensor) -> None:
+        """Add the branch's part to ⟨Σ b_i, ∂E/∂x_L⟩ of the span from this unit to its run's end."""
+        run = self._runs.get(unit)
+        if run is None or run not in self._end_gradients:
+            return
+        inner = self._reducer.inner(branch, self._end_gradients[run])
+        before = self._span_inner.get(run)
+        found.span_inner = self._span_inner[run] = inner if before is None else before + inner
+        found.span_arriving = self._arrived[self._places[run.last].out]
+        if unit == run.first:
+            del self._end_gradients[run]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gradflow.probing.reductions import Reducer, Squares
+from gradflow.probing.reductions import Reducer, Squares, can_polarise, polarised
 from gradflow.units.classification import Split
 from gradflow.units.graph import Port
 from gradflow.units.tracing import TracedUnit
@@ -33,6 +33,13 @@ class UnitValues:
     inner: Tensor | None
 
 
+@dataclass(eq=False)
+class _Operands:
+    shortcut: Squares | None
+    branch: Squares
+    inner: Tensor | None
+
+
 class ForwardMeasures:
     """An observer that reduces values to numbers on the spot and keeps no tensor.
 
@@ -43,7 +50,7 @@ class ForwardMeasures:
     def __init__(self, reducer: Reducer) -> None:
         self._reducer = reducer
         self._known: dict[Port, Squares] = {}
-        self._operands: list[tuple[Squares | None, Squares, Tensor | None]] = []
+        self._operands: list[_Operands] = []
 
     def fork_value(self, port: Port, value: Tensor) -> None:
         """Measure a value that is used twice."""
@@ -51,17 +58,23 @@ class ForwardMeasures:
 
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
         """Measure h(x_l) and F(x_l) while both are what they are."""
+        f = self._reducer.squares(branch)
         if shortcut is None:
-            self._operands.append((None, self._reducer.squares(branch), None))
+            self._operands.append(_Operands(None, f, None))
             return
-        f, inner = self._reducer.pair(shortcut, branch)
         identity = split is not None and split.shortcut == "identity"
         h = self._measure(split.fork, shortcut) if split and identity else self._reducer.squares(shortcut)
-        self._operands.append((h, f, inner))
+        inner = None
+        if branch.device.type != "cpu" or not can_polarise(h, f):
+            inner = self._reducer.inner(shortcut, branch)
+        self._operands.append(_Operands(h, f, inner))
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
         """Measure y_l before an in-place activation can change it."""
-        self._measure(unit.total, value)
+        y = self._measure(unit.total, value)
+        read = self._operands[unit.index]
+        if read.shortcut is not None and read.inner is None:
+            read.inner = polarised(y, read.shortcut, read.branch)
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Measure f(y_l)."""
@@ -72,13 +85,13 @@ class ForwardMeasures:
         return [
             UnitValues(
                 x=self._known.get(unit.fork),
-                shortcut=h,
-                branch=f,
+                shortcut=read.shortcut,
+                branch=read.branch,
                 total=self._known[unit.total],
                 out=self._known.get(unit.out),
-                inner=inner,
+                inner=read.inner,
             )
-            for unit, (h, f, inner) in zip(units, self._operands, strict=True)
+            for unit, read in zip(units, self._operands, strict=True)
         ]
 
     def _measure(self, port: Port, value: Tensor) -> Squares:

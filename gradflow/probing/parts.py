@@ -2,8 +2,9 @@
 
 Hooks on the nodes of the autograd graph that consume a fork see each part of ∂E/∂x_l on its
 own, so the shortcut's and the branch's part are read, never had by subtraction. A part is
-kept until the sum of all parts arrives at the fork, which is the next thing that the engine
-does, and is then handed to a listener together with the sum, while all are still in cache.
+kept until the last one is there, and all are then handed to a listener and let go of, before
+the engine adds them: it does so in place as long as nobody else holds a part, and a probe
+that made it allocate memory instead would slow down what it measures.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ class Place:
     total: int
     out: int
     mixed: bool
+    expected: int = 0
     read: list[tuple[Role, Tensor, bool]] = field(default_factory=list)
     # A mixed unit's gradients are kept whole, for `read_mixed`.
     kept: dict[str, Tensor | None] = field(default_factory=dict)
@@ -65,8 +67,11 @@ class Listener(Protocol):
     def arrived(self, port: int, gradient: Tensor) -> None:
         """See the whole gradient of one port: ∂E/∂x_l, ∂E/∂y_l or ∂E/∂x_{l+1}."""
 
-    def parts(self, place: Place, parts: Parts, arriving: Tensor) -> None:
-        """See the parts of ∂E/∂x_l and, in `arriving`, their sum as autograd made it."""
+    def parts(self, place: Place, parts: Parts) -> None:
+        """See the parts of ∂E/∂x_l, before autograd adds them up."""
+
+    def whole(self, place: Place, arriving: Tensor) -> None:
+        """See ∂E/∂x_l as autograd made it, after its parts."""
 
 
 class PartReader:
@@ -109,6 +114,7 @@ class PartReader:
                 if output == unit.fork.output:
                     role = roles.get(edge, "other")
                     self._consumers.setdefault(edge.consumer, []).append((edge.index, unit.index, role))
+                    self.places[unit.index].expected += 1
 
     @property
     def needs_graph_again(self) -> bool:
@@ -123,7 +129,8 @@ class PartReader:
                 hook = partial(self._arrives, listener, outputs)
                 stack.callback(node.register_prehook(hook).remove)
             for consumer, inputs in self._consumers.items():
-                stack.callback(consumer.register_hook(partial(self._passes, inputs)).remove)
+                hook = partial(self._passes, listener, inputs)
+                stack.callback(consumer.register_hook(hook).remove)
             self._watched, self._consumers = {}, {}
             yield
         for place in self.places:
@@ -143,10 +150,12 @@ class PartReader:
                 continue
             operand = unit.split.shortcut_operand
             shortcut, branch = (vjp_of_operand(unit, index, total) for index in (operand, 1 - operand))
-            listener.parts(place, Parts(shortcut, branch, kept.get("other")), arriving)
+            listener.parts(place, Parts(shortcut, branch, kept.get("other")))
+            listener.whole(place, arriving)
 
     def _passes(
         self,
+        listener: Listener,
         inputs: list[tuple[int, int, Role]],
         grad_inputs: tuple[Tensor | None, ...],
         grad_outputs: tuple[Tensor | None, ...],
@@ -159,7 +168,10 @@ class PartReader:
                 untouched = (
                     above is not None and above.data_ptr() == part.data_ptr() and above.shape == part.shape
                 )
-                self.places[unit].read.append((role, part, untouched))
+                place = self.places[unit]
+                place.read.append((role, part, untouched))
+                if len(place.read) == place.expected:
+                    self._hand_on(place, listener)
 
     def _arrives(
         self, listener: Listener, outputs: list[tuple[int, int]], grad_outputs: tuple[Tensor | None, ...]
@@ -171,11 +183,16 @@ class PartReader:
                 continue
             listener.arrived(port, gradient)
             for place in self._forks.get(port, ()):
-                self._hand_on(place, gradient, listener)
+                if place.read:  # some part never came: it is zero, and autograd left it out
+                    self._hand_on(place, listener)
+                if place.mixed:
+                    place.kept["arriving"] = gradient
+                else:
+                    listener.whole(place, gradient)
             for place in self._mixed_totals.get(port, ()):
                 place.kept["total"] = gradient
 
-    def _hand_on(self, place: Place, arriving: Tensor, listener: Listener) -> None:
+    def _hand_on(self, place: Place, listener: Listener) -> None:
         """Give a unit's parts to the listener, or keep them if they are mixed, and let go of them."""
         read, place.read = place.read, []
         by_role: dict[Role, Tensor | None] = {
@@ -183,11 +200,10 @@ class PartReader:
             for role in ("shortcut", "branch", "other")
         }
         if place.mixed:
-            place.kept |= {"arriving": arriving, "other": by_role["other"]}
+            place.kept["other"] = by_role["other"]
             return
         untouched = [same for role, _, same in read if role == "shortcut"] == [True]
-        parts = Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched)
-        listener.parts(place, parts, arriving)
+        listener.parts(place, Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched))
 
 
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:
