@@ -8,9 +8,10 @@ import pytest
 import torch
 from small_networks import CLASSES, WIDTH, Chain, ConvolutionalChain, Residual, branch, pictures, rows
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gradflow import build_model, find_units
-from gradflow.errors import NoResidualUnitError
+from gradflow.errors import GradflowError, NoResidualUnitError
 
 
 def added_in_place(x: Tensor, f: nn.Module) -> Tensor:
@@ -274,3 +275,22 @@ def test_a_module_that_runs_twice_is_two_units() -> None:
     found = find_units(model, rows())
     assert [unit.name for unit in found] == ["", "", ""]
     assert {unit.branch_parameters for unit in found} == {found[0].branch_parameters}
+
+
+def test_checkpointed_blocks_are_units() -> None:
+    """Checkpointing a block, or the branch alone, hides nothing where it is not reentrant."""
+    for unit in (
+        lambda x, f: checkpoint(lambda value: value + f(value), x, use_reentrant=False),
+        lambda x, f: x + checkpoint(f, x, use_reentrant=False),
+    ):
+        assert [unit.shortcut for unit in find_units(Chain(unit), rows())] == ["identity"] * 3
+
+
+def test_reentrant_checkpointing_is_refused_with_the_way_out() -> None:
+    """Reentrant checkpointing hides what it holds, so the error names `use_reentrant=False`."""
+    for unit in (
+        lambda x, f: checkpoint(lambda value: value + f(value), x, use_reentrant=True),
+        lambda x, f: x + checkpoint(f, x, use_reentrant=True),
+    ):
+        with pytest.raises(GradflowError, match="use_reentrant=False"):
+            find_units(Chain(unit), rows())

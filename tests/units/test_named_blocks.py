@@ -78,7 +78,7 @@ def test_blocks_without_gradient_are_passed_over() -> None:
 @pytest.mark.parametrize("units", ["stage", "layer.*", ["nosuch"], []], ids=repr)
 def test_selections_that_match_nothing_are_refused(units) -> None:
     """The error repeats the selection, says that names match as a whole, and lists the modules at the top."""
-    with pytest.raises(NoResidualUnitError, match="a name must match as a whole.*stem, stage1") as refusal:
+    with pytest.raises(NoResidualUnitError, match=r"a name must match as a whole.*stem, stage1") as refusal:
         find_units(build_model("preact20", width=4), IMAGES(), units=units)
     assert repr(units) in str(refusal.value)
 

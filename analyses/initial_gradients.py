@@ -1,0 +1,162 @@
+"""Gradient norm by depth at initialisation, held against what theory predicts.
+
+    python analyses/initial_gradients.py --data folder:IMAGES --data-name cifar10-jpeg75
+
+measures post-activation, pre-activation and plain networks of 20 to 1001 layers, ten seeds each (three from
+1000 layers on), and writes figures, numbers, provenance and a page of findings to
+`reports/initial_gradients/`. What was measured is kept under `--work`, so it can be interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pandas as pd
+import provenance
+import torch
+from initialisation.drawing import NETWORKS
+from initialisation.figures import draw_all
+from initialisation.fits import fit_laws, trend_over_depths
+from initialisation.measuring import Case, Images, Measurement, cases, measure
+from initialisation.page import write_page
+from initialisation.verdicts import judge
+
+from gradflow.errors import GradflowError
+from gradflow.plots import figure_to_png, figure_to_svg
+from gradflow.statistics import aggregate, with_shares
+
+_COLUMNS = ("grad_in_norm", "x_norm", "backward_gain", "forward_branch_share", "backward_cosine")
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")
+@click.option("--data-name", help="What a folder of images is called in the output.")
+@click.option("--depths", default="20,56,110,164,1001", help="Layers, as in the zoo's names.")
+@click.option(
+    "--network",
+    "networks",
+    type=click.Choice(list(NETWORKS)),
+    multiple=True,
+    default=list(NETWORKS),
+    help="Which kind; may be repeated.",
+)
+@click.option("--seeds", type=_COUNT, default=10, help="How many.")
+@click.option("--deep-seeds", type=_COUNT, default=3, help="How many from 1000 layers on.")
+@click.option("--batch-size", type=_COUNT, default=32, help="Images a batch.")
+@click.option("--deep-batch-size", type=_COUNT, default=8, help="The same from 1000 layers on.")
+@click.option("--threads", type=_COUNT, default=2, help="Threads that torch uses.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/initial_gradients"),
+    help="Where measurements are kept.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/initial_gradients"),
+    help="Where the result goes.",
+)
+def main(
+    data: str,
+    data_name: str | None,
+    depths: str,
+    networks: tuple[str, ...],
+    seeds: int,
+    deep_seeds: int,
+    batch_size: int,
+    deep_batch_size: int,
+    threads: int,
+    work: Path,
+    out: Path,
+) -> None:
+    """Measure gradient norms of untrained networks by depth, and hold them against theory."""
+    torch.set_num_threads(threads)
+    with in_one_line():
+        chosen = cases(
+            networks,
+            depths.split(","),
+            seeds=seeds,
+            deep_seeds=deep_seeds,
+            batch=batch_size,
+            deep_batch=deep_batch_size,
+        )
+        measurements = measure_all(chosen, Images(data, data_name), work)
+        write_report(measurements, out)
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Turn what gradflow refuses into one line and exit status 2.
+
+    Raises:
+        click.ClickException: instead of a `GradflowError`.
+    """
+    try:
+        yield
+    except GradflowError as error:
+        refused = click.ClickException(str(error))
+        refused.exit_code = 2
+        raise refused from error
+
+
+def measure_all(chosen: Sequence[Case], images: Images, work: Path) -> list[Measurement]:
+    """Measure every case and seed that is not in `work` yet; return all of them."""
+    plan = [(case, seed) for case in chosen for seed in range(case.seeds)]
+    measurements = []
+    for number, (case, seed) in enumerate(plan, start=1):
+        click.echo(f"{number}/{len(plan)} {case.name}, seed {seed}", err=True)
+        measurements.append(measure(case, seed, images, work))
+    return measurements
+
+
+def write_report(measurements: Sequence[Measurement], out: Path) -> None:
+    """Write figures, numbers, predictions, provenance and findings to `out`.
+
+    Raises:
+        RecordError: if `out` cannot be written.
+    """
+    rows = [row for measurement in measurements for row in fit_laws(measurement)]
+    verdicts = judge(rows + trend_over_depths(rows))
+    figures = draw_all(measurements, verdicts)
+    files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
+    files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
+    files["numbers.csv"] = _csv(numbers(measurements))
+    files["predictions.csv"] = _csv(verdicts)
+    first = measurements[0]
+    told = provenance.describe(
+        ["python", *sys.argv],
+        (record for measurement in measurements for record in measurement.records.values()),
+        data=str(first.records["batch"].meta["data"]["name"]).removeprefix("folder:"),
+        seeds={m.case.name: f"0-{m.case.seeds - 1}" for m in measurements},
+    )
+    files["provenance.json"] = provenance.to_json(told)
+    files["README.md"] = write_page(measurements, verdicts, list(figures)).encode()
+    provenance.write_output(out, files)
+
+
+def numbers(measurements: Sequence[Measurement]) -> pd.DataFrame:
+    """Return one row a network, depth, BN mode and unit: means over seeds with 95 % intervals."""
+    parts = []
+    for measurement in measurements:
+        for bn, record in measurement.records.items():
+            shares = with_shares(record.units)
+            kept = shares[["iteration", "seed", "batch_index", "unit", "stage", *_COLUMNS]]
+            parts.append(kept.assign(network=measurement.case.network, depth=measurement.case.depth, bn=bn))
+    frame = pd.concat(parts, ignore_index=True)
+    averaged = aggregate(frame, _COLUMNS, by=("network", "depth", "bn", "stage", "unit"))
+    return averaged.drop(columns="iteration").rename(columns={"replicates": "seeds"})
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, float_format="%.5g").encode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Colours, lines and ticks that the figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter
+
+from gradflow.plots import format_number, network_colour
+from gradflow.plots.style import INK
+from initialisation.measuring import Measurement
+from initialisation.predictions import UNIT_KINDS
+
+NETWORKS = {"preact": "pre-activation", "resnet": "post-activation", "plain": "plain (no shortcut)"}
+PREDICTED: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 1.1}
+REFINED: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.4)), "linewidth": 1.1}
+_STAGE_COLOURS = (4, 2, 6)
+
+
+def find_deepest(measurements: Sequence[Measurement]) -> dict[str, list[Measurement]]:
+    """Return the deepest pre-activation network of each kind of unit, all seeds."""
+    chosen: dict[str, list[Measurement]] = {}
+    preact = [measurement for measurement in measurements if measurement.case.network == "preact"]
+    for kind in UNIT_KINDS:
+        members = [member for member in preact if member.case.unit == kind]
+        if members:
+            depth = max((member.case.depth for member in members), key=layers_of)
+            chosen[kind] = [member for member in members if member.case.depth == depth]
+    return chosen
+
+
+def by_stage(tables: Sequence[pd.DataFrame], column: str) -> list[tuple[int, np.ndarray, np.ndarray]]:
+    """Return (stage, positions, values of shape (seeds, positions)) for every stage."""
+    return [
+        (
+            int(stage),
+            part["position"].to_numpy(float),
+            np.stack([table.loc[table["stage"] == stage, column].to_numpy(float) for table in tables]),
+        )
+        for stage, part in tables[0].groupby("stage")
+    ]
+
+
+def draw_seeds(axes: Axes, x: np.ndarray, values: np.ndarray, stage: int) -> None:
+    """Draw each seed thin, and their mean over it; `values` has shape (seeds, points)."""
+    for one in values:
+        axes.plot(x, one, color=stage_colour(stage), alpha=0.25, linewidth=0.7)
+    axes.plot(x, values.mean(axis=0), color=stage_colour(stage))
+
+
+def draw_dot(axes: Axes, x: float, row: pd.Series[Any], colour: str, power: float = 1.0) -> None:
+    """Draw a value of `row` with its interval at `x`, both raised to `power`."""
+    low, value, high = (float(row[name]) ** power for name in ("value_low", "value", "value_high"))
+    axes.plot([x, x], [low, high], color=colour)
+    axes.plot([x], [value], color=colour, marker="o", markersize=5)
+
+
+def name_depths(axes: Axes, rows: pd.DataFrame) -> None:
+    """Name each group of dots by its depth, the dots standing in the rows' order."""
+    positions = rows.groupby("depth", sort=False).apply(lambda part: float(np.mean(part.index)))
+    axes.xaxis.set_major_locator(FixedLocator(list(positions)))
+    labels = dict(zip(positions, positions.index, strict=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: str(labels.get(value, ""))))
+    axes.set_xlabel("layers")
+
+
+def colour_of(network: str) -> str:
+    """Return the colour of `preact`, `resnet` or `plain`."""
+    return network_colour(list(NETWORKS).index(network))
+
+
+def stage_colour(stage: int) -> str:
+    """Return the colour of stage 0, 1 or 2."""
+    return network_colour(_STAGE_COLOURS[stage])
+
+
+def layers_of(depth: str) -> float:
+    """Return the number of layers in a depth such as 29-bottleneck."""
+    return float(depth.partition("-")[0])
+
+
+def power_of_ten(value: float) -> str:
+    """Return `value` to the nearest power of ten, or as it is if it is small."""
+    return format_number(float(f"1e{round(np.log10(value))}"), 1) if value >= 1e4 else format_number(value, 2)

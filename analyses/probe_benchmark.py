@@ -1,0 +1,190 @@
+"""What a probe costs: time and memory beside a plain pass, by depth, and the command line's own.
+
+Timings mean something only beside one another, so all are ratios of passes that were run in
+turn, as medians with bootstrap intervals. Run it on a machine that does nothing else:
+
+    python analyses/probe_benchmark.py
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and share modules
+
+from benchmark.passes import compare, peak_memory
+from provenance import describe_machine, to_json, write_output
+
+NETWORK, BATCH = "preact164", 32
+DEEP, DEEP_BATCH = "preact1001", 8
+
+
+@click.command()
+@click.option("--pairs", type=click.IntRange(min=3), default=40, show_default=True, help="Interleaved pairs.")
+@click.option("--deep-pairs", type=click.IntRange(min=3), default=9, show_default=True)
+@click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh processes.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("reports/probe_benchmark"),
+    show_default=True,
+)
+@click.option("--only-memory", type=click.Choice(["plain", "probed"]), hidden=True)
+@click.option("--network", default=NETWORK, hidden=True)
+@click.option("--batch", default=BATCH, hidden=True)
+def main(
+    pairs: int, deep_pairs: int, repeats: int, out: Path, only_memory: str | None, network: str, batch: int
+) -> None:
+    """Measure what a probe costs, and write figures and provenance to a folder."""
+    if only_memory:
+        print(peak_memory(only_memory, network, batch))
+        return
+    found: dict[str, Any] = {"time": _time(NETWORK, BATCH, pairs)}
+    found["memory"] = _memory(repeats)
+    found["depth"] = _depth(deep_pairs)
+    found["command line"] = _command_line(repeats)
+    found["provenance"] = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
+    write_output(out, {"numbers.json": to_json(found), "README.md": _page(found).encode()})
+    print(_page(found))
+
+
+def _time(network: str, batch: int, pairs: int) -> dict[str, Any]:
+    measured = compare(network, batch, pairs)
+    print(f"{network}, batch {batch}: {measured.ratio:.3f} of a plain pass", file=sys.stderr)
+    return {
+        "network": network,
+        "batch": batch,
+        "pairs": pairs,
+        "plain_s": statistics.median(measured.plain),
+        "probe_s": statistics.median(measured.probed),
+        "ratio": measured.ratio,
+        "interval_95": [measured.low, measured.high],
+        "plain_all_s": [round(value, 4) for value in measured.plain],
+        "probe_all_s": [round(value, 4) for value in measured.probed],
+    }
+
+
+def _memory(repeats: int) -> dict[str, Any]:
+    peaks: dict[str, list[float]] = {"plain": [], "probed": []}
+    for _ in range(repeats):
+        for which, values in peaks.items():
+            command = [sys.executable, __file__, "--only-memory", which]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            values.append(float(printed))
+    medians = {which: statistics.median(values) for which, values in peaks.items()}
+    return {
+        "network": NETWORK,
+        "batch": BATCH,
+        "processes": repeats,
+        "plain_MiB": medians["plain"],
+        "probe_MiB": medians["probed"],
+        "ratio": medians["probed"] / medians["plain"],
+        "plain_all_MiB": peaks["plain"],
+        "probe_all_MiB": peaks["probed"],
+    }
+
+
+def _depth(pairs: int) -> dict[str, Any]:
+    """Is the probe's cost a unit the same at six times the depth? Both at the same batch size."""
+    shallow, deep = (_time(network, DEEP_BATCH, pairs) for network in (NETWORK, DEEP))
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable,
+            "-m",
+            "gradflow",
+            "probe",
+            "--model",
+            DEEP,
+            "--batch-size",
+            str(DEEP_BATCH),
+        ]
+        subprocess.run([*command, "--out", f"{folder}/run"], check=True, capture_output=True)
+        peak = _children_peak_mib()
+    return {
+        "shallow": shallow,
+        "deep": deep,
+        "ratio_of_ratios": (deep["probe_s"] / shallow["probe_s"]) / (deep["plain_s"] / shallow["plain_s"]),
+        "command_peak_MiB": peak,
+    }
+
+
+def _command_line(repeats: int) -> dict[str, float]:
+    gradflow = [sys.executable, "-m", "gradflow"]
+    help_times = [_seconds([*gradflow, "--help"]) for _ in range(repeats)]
+    with tempfile.TemporaryDirectory() as folder:
+        for network in (NETWORK, "resnet164"):
+            _seconds([*gradflow, "probe", "--model", network, "--out", f"{folder}/runs/{network}"])
+        report = [*gradflow, "report", f"{folder}/runs/{NETWORK}", f"{folder}/runs/resnet164"]
+        report_times = [_seconds([*report, "--out", f"{folder}/reports"]) for _ in range(repeats)]
+    return {"help_s": statistics.median(help_times), "report_two_runs_s": statistics.median(report_times)}
+
+
+def _seconds(command: list[str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def _children_peak_mib() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+def _page(found: dict[str, Any]) -> str:
+    time_, memory, depth, line = (found[key] for key in ("time", "memory", "depth", "command line"))
+    low, high = time_["interval_95"]
+    rows = [
+        (
+            f"time of a probe / plain pass ({NETWORK}, batch {BATCH}, float32, channels-last)",
+            f"{time_['ratio']:.3f}, 95 % interval {low:.3f} to {high:.3f} ({time_['pairs']} pairs)",
+            "1.15",
+        ),
+        (
+            "peak memory of a probe / plain pass, imports taken off",
+            f"{memory['ratio']:.3f} ({memory['probe_MiB']:.0f} / {memory['plain_MiB']:.0f} MiB, "
+            f"medians of {memory['processes']} processes)",
+            "1.05",
+        ),
+        (
+            f"({DEEP} / {NETWORK}) of probes / the same of plain passes, batch {DEEP_BATCH}",
+            f"{depth['ratio_of_ratios']:.3f}",
+            "1.05",
+        ),
+        (
+            f"peak memory of `gradflow probe --model {DEEP} --batch-size {DEEP_BATCH}`",
+            f"{depth['command_peak_MiB'] / 1024:.2f} GiB",
+            "8 GB",
+        ),
+        ("`gradflow --help`", f"{line['help_s']:.2f} s", "0.5 s"),
+        ("`gradflow report` on two runs", f"{line['report_two_runs_s']:.1f} s", "10 s"),
+    ]
+    table = "\n".join(f"| {what} | {measured} | {limit} |" for what, measured, limit in rows)
+    provenance = found["provenance"]
+    return (
+        "# What a probe costs\n\n"
+        "A probe is one forward and one backward pass with everything attached that fills a record, the "
+        "record's tables included. The plain pass is the same forward and backward pass with nothing "
+        f"attached: {time_['plain_s']:.3f} s (median); a probe took {time_['probe_s']:.3f} s. Pairs were run in "
+        "turn in one process; the ratio is the median over pairs, the interval a bootstrap of it.\n\n"
+        "| What | Measured | At most |\n|---|---|---|\n"
+        f"{table}\n\n"
+        f"Made by `{provenance['command']}` on {provenance['cores']} cores with {provenance['threads']} threads, "
+        f"torch {provenance['versions']['torch']}, Python {provenance['versions']['python']}, "
+        f"{provenance['written'][:10]}. All single timings are in `numbers.json`.\n"
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(os.cpu_count() or 1)
+    main()

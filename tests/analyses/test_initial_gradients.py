@@ -1,0 +1,218 @@
+"""The analysis of gradients at initialisation, run on small networks and synthetic images."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+ANALYSES = Path(__file__).parents[2] / "analyses"
+TEXTS = {".md", ".json", ".csv", ".svg"}
+
+pytestmark = pytest.mark.skipif(not ANALYSES.is_dir(), reason="analyses/ is in the checkout only")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _importable() -> Iterator[None]:
+    """The scripts import each other as they do when one of them is run; threads are put back."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ANALYSES))
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def script(_importable: None) -> ModuleType:
+    """The script, as a module."""
+    return importlib.import_module("initial_gradients")
+
+
+def run(script: ModuleType, folder: Path, *options: str) -> Result:
+    """Run the script on small batches of synthetic images, with work and output in `folder`."""
+    places = ["--work", str(folder / "work"), "--out", str(folder / "out")]
+    small = ["--data", "synthetic", "--batch-size", "4", "--seeds", "2", "--threads", "1"]
+    return CliRunner().invoke(script.main, [*small, *places, *options])
+
+
+@pytest.fixture(scope="module")
+def written(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one run over all networks: two basic depths and a bottleneck one."""
+    folder = tmp_path_factory.mktemp("initial-gradients")
+    result = run(script, folder, "--depths", "14,20,29-bottleneck")
+    assert result.exit_code == 0, result.output
+    return folder / "out"
+
+
+def test_it_writes_page_numbers_provenance_and_figures(written: Path) -> None:
+    """Every file that the page speaks of is there and can be read."""
+    page = (written / "README.md").read_text(encoding="utf-8")
+    for name in ("gradient-norm-by-depth", "pre-activation-laws", "shares-and-gains", "plain-networks"):
+        assert f"]({name}.svg)" in page
+        assert (written / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in (written / f"{name}.svg").read_text(encoding="utf-8")
+    assert "{{" not in page
+    assert not re.search(r"\b(nan|inf|None)\b", page)
+
+
+def test_every_unit_of_every_network_is_in_the_numbers(written: Path) -> None:
+    """A row a network, depth, BN mode and unit, each mean inside its interval."""
+    numbers = pd.read_csv(written / "numbers.csv")
+    counts = numbers.groupby(["network", "depth", "bn"])["unit"].nunique()
+    assert counts.groupby("depth").unique().map(list).to_dict() == {
+        "14": [6],
+        "20": [9],
+        "29-bottleneck": [9],
+    }
+    assert len(counts) == 3 * 3 * 2
+    assert (numbers["seeds"] == 2).all()
+    known = numbers.dropna(subset=["grad_in_norm_low"])
+    assert len(known) == len(numbers)
+    assert known["grad_in_norm"].between(known["grad_in_norm_low"], known["grad_in_norm_high"]).all()
+
+
+def test_predictions_have_values_intervals_and_verdicts(written: Path) -> None:
+    """Each prediction is held against each stage, and one whose conditions are not met is not judged."""
+    table = pd.read_csv(written / "predictions.csv", keep_default_na=False, na_values=[""])
+    growth = table[(table["law"] == "energy_growth") & (table["network"] == "preact")]
+    assert growth.groupby("depth").size().to_dict() == {"14": 3, "20": 3, "29-bottleneck": 3}
+    assert set(growth["predicted"]) == {1.0, 0.25}
+    outside = table["outside"].notna()
+    assert (table.loc[outside, "verdict"] == "out of its conditions").all()
+    assert (table.loc[~outside, "verdict"] != "out of its conditions").all()
+
+
+def test_provenance_names_what_was_done_and_where_nothing(written: Path) -> None:
+    """Command, seeds, data, versions and date are told; no text holds a directory of this machine."""
+    told = json.loads((written / "provenance.json").read_text(encoding="utf-8"))
+    assert told["data"] == "synthetic"
+    assert told["seeds"]["plain29-bottleneck"] == "0-1"
+    assert told["dtypes"] == ["float32", "float64"]
+    assert {"torch", "numpy"} <= set(told["versions"])
+    for file in written.iterdir():
+        if file.suffix in TEXTS:
+            text = file.read_text(encoding="utf-8")
+            assert str(written.parent) not in text, file.name
+            assert str(ANALYSES.parent) not in text, file.name
+
+
+def test_a_second_run_measures_nothing_again(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the work directory holds is taken up; what was made otherwise, or is damaged, is measured anew."""
+    assert run(script, tmp_path, "--depths", "14", "--network", "plain").exit_code == 0
+    measuring = importlib.import_module("initialisation.measuring")
+    calls: list[str] = []
+    probe = measuring.probe
+
+    def counting(*arguments: object, **options: object) -> object:
+        calls.append("probe")
+        return probe(*arguments, **options)
+
+    monkeypatch.setattr(measuring, "probe", counting)
+    assert run(script, tmp_path, "--depths", "14", "--network", "plain").exit_code == 0
+    assert calls == []
+    (tmp_path / "work" / "plain14-seed1" / "frozen" / "units.parquet").write_bytes(b"cut off")
+    assert run(script, tmp_path, "--depths", "14", "--network", "plain").exit_code == 0
+    assert len(calls) == 2
+    assert run(script, tmp_path, "--depths", "14", "--network", "plain", "--batch-size", "3").exit_code == 0
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("options", [["--data", "folder:nowhere"], ["--depths", "15"]])
+def test_what_cannot_be_used_is_refused_in_one_line(
+    script: ModuleType, tmp_path: Path, options: list[str]
+) -> None:
+    """A missing folder or an illegal depth gives one line, exit status 2, and no output."""
+    result = run(script, tmp_path, "--depths", "14", "--network", "preact", *options)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_predicted_constants_are_those_of_the_theory() -> None:
+    """r, the exponents r^K, the taps on 8 × 8 pixels and De & Smith's share, computed by hand."""
+    predictions = importlib.import_module("initialisation.predictions")
+    basic, bottleneck = predictions.UNIT_KINDS["basic"], predictions.UNIT_KINDS["bottleneck"]
+    assert pytest.approx(1.466942) == predictions.R
+    assert (basic.exponent, bottleneck.exponent) == pytest.approx((2.151919, 3.156741))
+    assert basic.taps(2) == pytest.approx([(22 / 24) ** 2] * 2)
+    assert bottleneck.padded_gain(2) == 0.25
+    assert basic.branch_share(np.array([1.0, 2.0]), 0) == pytest.approx([1 / 2.5, 1 / 3.5])
+
+
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_gains_unit_by_unit_make_the_power_law_in_the_continuum(kind: str) -> None:
+    """Far from a stage's start, where v changes little a unit, the product has the exponent r^K."""
+    predictions = importlib.import_module("initialisation.predictions")
+    fits = importlib.import_module("initialisation.fits")
+    unit = predictions.UNIT_KINDS[kind]
+    variance = 1000 + unit.variance_gain * np.arange(200)
+    exponent = -fits.slope(np.log(variance), fits.accumulated(unit, variance, 0, padding=False))
+    assert exponent == pytest.approx(unit.exponent, rel=1e-3)
+
+
+def test_rectified_inputs_under_padding_have_the_ratio_that_is_predicted() -> None:
+    """E[u²] / Var(u) of rectified normal variables, a share of them zeros, is r_p = 1 / (1 − p / π)."""
+    unit = importlib.import_module("initialisation.predictions").UNIT_KINDS["basic"]
+    generator = np.random.default_rng(0)
+    seen = np.maximum(generator.normal(size=2_000_000), 0)
+    seen[generator.random(len(seen)) > unit.taps(2)[0]] = 0
+    assert (seen**2).mean() / seen.var() == pytest.approx(unit.ratios(2)[0], rel=5e-3)
+
+
+def test_channel_variances_are_those_that_batch_normalisation_takes() -> None:
+    """The variance of a unit's output is what the next unit's BN keeps as its statistics."""
+    import gradflow
+
+    measuring = importlib.import_module("initialisation.measuring")
+    model = gradflow.build_model("preact14", seed=3).double()
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    bn = model.get_submodule("stage1.1.branch.bn1")
+    bn.momentum = 1.0
+    rows = measuring.channel_variances(model, images).set_index("unit")
+    elements = 4 * 32 * 32
+    kept = bn.running_var * (elements - 1) / elements  # torch keeps the unbiased variance
+    assert rows.loc[0, "variance"] == pytest.approx(float(kept.mean()))
+    assert rows.loc[0, "harmonic_variance"] == pytest.approx(float(1 / (1 / kept).mean()))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("law", "values", "predicted", "outside", "verdict"),
+    [
+        ("exponent", [2.0, 2.2, 2.3], 2.152, "", "agrees"),
+        ("exponent", [2.001, 2.0, 1.999], 2.152, "", "agrees within 10 %"),
+        ("exponent", [1.501, 1.5, 1.499], 2.152, "", "disagrees"),
+        ("exponent", [2.0, 2.2, 2.3], 2.152, "no", "out of its conditions"),
+        ("exponent", [2.0, 2.2, 2.3], np.nan, "", "no prediction"),
+        ("exponent", [2.0], 2.152, "", "undecided"),
+        ("polynomial", [0.1, 0.11, 0.12], 0.0, "", "agrees"),
+        ("polynomial", [-0.1, 0.11, 0.12], 0.0, "", "undecided"),
+        ("polynomial", [-0.1, -0.11, -0.12], 0.0, "", "disagrees"),
+        ("gain_nears_one", [-0.8, -0.9, -0.85], 0.0, "", "agrees"),
+        ("gain_nears_one", [0.8, 0.9, 0.85], 0.0, "", "disagrees"),
+    ],
+)
+def test_verdicts_follow_the_stated_rule(
+    law: str, values: list[float], predicted: float, outside: str, verdict: str
+) -> None:
+    """The prediction against the interval over seeds, in each case of the rule."""
+    judge = importlib.import_module("initialisation.verdicts").judge
+    same = {"iteration": 0, "batch_index": 0, "network": "preact", "depth": "20", "kind": "basic"}
+    rows = [
+        same
+        | {"law": law, "bn": "frozen", "stage": 0, "seed": seed, "value": value}
+        | {"predicted": predicted, "outside": outside}
+        for seed, value in enumerate(values)
+    ]
+    assert judge(rows)["verdict"].tolist() == [verdict]

@@ -1,0 +1,185 @@
+"""Norms and inner products: right to 1e-6 whatever the size, the layout and the sign of the numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from gradflow.probing.reductions import Reducer
+
+RIGHT = 1e-6
+"""What measurements.md promises of a norm in float32."""
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    """Return normal noise in float32."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def assert_norms_are_right(value: Tensor, batch: int | None = None) -> None:
+    """Hold each sample's norm, and the whole batch's, against sums in float64."""
+    samples = len(value) if batch is None else 1
+    found = Reducer(batch or samples).squares(value)
+    expected = value.double().reshape(samples, -1).square().sum(1)
+    assert found.per_sample.shape == (samples,)
+    assert found.per_sample.dtype == torch.float64
+    assert int(found.nonfinite) == 0
+    assert torch.allclose(found.per_sample.sqrt(), expected.sqrt(), rtol=RIGHT, atol=0.0)
+    assert math.isclose(float(found.total.sqrt()), float(expected.sum().sqrt()), rel_tol=RIGHT)
+
+
+LAYOUTS = {
+    "contiguous": lambda: noise(4, 8, 6, 6),
+    "channels last": lambda: noise(4, 8, 6, 6).to(memory_format=torch.channels_last),
+    "transposed": lambda: noise(4, 6, 8).transpose(1, 2),
+    "samples innermost": lambda: noise(8, 6, 4).permute(2, 0, 1),
+    "every other column": lambda: noise(4, 32, 10)[:, ::2, 1:-1],
+    "reversed": lambda: noise(4, 10, 3).flip(1),
+    "expanded": lambda: noise(4, 1, 5).expand(4, 7, 5),
+    "five dimensions": lambda: noise(4, 2, 3, 4, 5),
+    "five dimensions, channels last": lambda: noise(4, 8, 3, 4, 5).to(memory_format=torch.channels_last_3d),
+    "tokens": lambda: noise(4, 16, 64),
+    "vectors": lambda: noise(4, 3),
+    "one number a sample": lambda: noise(4),
+    "a row of a power of two": lambda: noise(4, 4096),
+    "a row of a prime": lambda: noise(4, 1009),
+    "many pieces": lambda: noise(4, 300_000),
+    "one sample": lambda: noise(1, 5, 5),
+    "many small samples": lambda: noise(3000, 5),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_norms_in_every_layout(layout: str) -> None:
+    """The memory layout is no part of a norm."""
+    assert_norms_are_right(LAYOUTS[layout]())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_norms_of_biased_numbers(layout: str) -> None:
+    """All-positive numbers, on which rounding errors add up, are no worse."""
+    assert_norms_are_right(LAYOUTS[layout]().abs() + 3)
+
+
+@pytest.mark.parametrize("constant", [1.1, 0.7, 1.3627411127090454, 1.3263170719146729])
+@pytest.mark.parametrize("length", [1024, 65536, 1009, 192])
+def test_norms_of_constants(constant: float, length: int) -> None:
+    """Equal numbers are the worst case: each addition rounds in the same direction."""
+    assert_norms_are_right(torch.full((2, length), constant))
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-25, 1e-15, 1e15, 1e25, 1e37])
+def test_norms_of_tiny_and_huge_numbers(scale: float) -> None:
+    """Squares that leave the range of float32 are summed in float64."""
+    assert_norms_are_right(noise(4, 6, 16).clamp(-2, 2) * scale)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-20])
+def test_norms_of_a_tiny_sample_beside_ordinary_ones(scale: float) -> None:
+    """A sample's norm is right whatever its neighbours are: a sample fitted well has a tiny gradient."""
+    value = noise(4, 64)
+    value[2] *= scale
+    assert_norms_are_right(value)
+
+
+def test_norms_of_a_huge_sample_beside_ordinary_ones() -> None:
+    """Nor does a sample that overflows spoil the others."""
+    value = noise(4, 64)
+    value[2] *= 1e25
+    assert_norms_are_right(value)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    shape=st.lists(st.integers(1, 12), min_size=1, max_size=5),
+    order=st.randoms(use_true_random=False),
+    exponent=st.integers(-30, 30),
+    offset=st.sampled_from([0.0, 0.5, 3.0]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_norms_of_anything(shape, order, exponent: int, offset: float, seed: int) -> None:
+    """Any shape, any order of the inner dimensions, any size and any offset."""
+    inner = list(range(1, len(shape)))
+    order.shuffle(inner)
+    value = ((noise(*shape, seed=seed) + offset) * 10.0**exponent).permute([0, *inner])
+    assert_norms_are_right(value)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_norms_in_other_dtypes(dtype: torch.dtype) -> None:
+    """Every floating-point dtype is summed as accurately."""
+    assert_norms_are_right(noise(3, 5, 7).to(dtype))
+
+
+def test_float64_is_right_to_rounding() -> None:
+    """In float64 the sum is as good as float64 allows."""
+    value = noise(3, 5000).double()
+    expected = value.square().sum(1)
+    assert torch.allclose(Reducer(3).squares(value).per_sample, expected, rtol=1e-14, atol=0.0)
+
+
+def test_zeros() -> None:
+    """A tensor of zeros has norm 0, of each sample and of all."""
+    found = Reducer(3).squares(torch.zeros(3, 40))
+    assert found.per_sample.tolist() == [0, 0, 0]
+    assert int(found.nonfinite) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+def test_non_finite_elements_are_counted(dtype: torch.dtype) -> None:
+    """NaN and both infinities are counted; the samples without one keep their norms."""
+    value = noise(4, 3, 8).to(dtype)
+    value[1, 0, :2] = math.nan
+    value[1, 1, 0] = math.inf
+    value[3, 2, 7] = -math.inf
+    found = Reducer(4).squares(value)
+    assert int(found.nonfinite) == 4
+    assert [math.isfinite(number) for number in found.per_sample] == [True, False, True, False]
+    assert float(found.per_sample[0]) == pytest.approx(float(value[0].double().square().sum()), rel=1e-6)
+
+
+def test_a_batch_that_is_not_the_first_dimension_is_one_sample() -> None:
+    """Where the first dimension is another one, such as a sequence, the norm is of the whole tensor."""
+    value = noise(7, 4, 5)
+    found = Reducer(4).squares(value)
+    assert found.per_sample.shape == (1,)
+    assert float(found.total) == pytest.approx(float(value.double().square().sum()), rel=RIGHT)
+
+
+def test_a_number_is_one_sample() -> None:
+    """A tensor without dimensions is reduced too."""
+    assert Reducer(4).squares(torch.tensor(3.0)).per_sample.tolist() == [9.0]
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("layout", ["contiguous", "channels last", "transposed", "many pieces"])
+def test_inner_products(layout: str, scale: float) -> None:
+    """⟨a, b⟩ of each sample is right relative to ‖a‖ ‖b‖, in mixed layouts and at every size."""
+    second = LAYOUTS[layout]() * scale
+    first = (noise(*second.shape, seed=1) + 1) * scale
+    squares, inner = Reducer(4).pair(first, second)
+    wide, other = (value.double().reshape(4, -1) for value in (first, second))
+    assert torch.allclose(squares.per_sample.sqrt(), other.norm(dim=1), rtol=RIGHT, atol=0.0)
+    error = (inner - (wide * other).sum(1)).abs() / wide.norm(dim=1) / other.norm(dim=1)
+    assert float(error.max()) <= RIGHT
+
+
+def test_inner_product_with_nan_is_nan_for_its_sample_alone() -> None:
+    """A sample with a NaN has no inner product; the others have theirs."""
+    first, second = noise(3, 20), noise(3, 20, seed=1)
+    second[1, 4] = math.nan
+    _, inner = Reducer(3).pair(first, second)
+    assert [math.isnan(number) for number in inner] == [False, True, False]
+
+
+def test_scratch_memory_holds_no_result() -> None:
+    """Numbers that were returned are not overwritten by the next reduction."""
+    reducer = Reducer(2)
+    first = reducer.pair(torch.ones(2, 8), torch.ones(2, 8))[1]
+    reducer.pair(torch.ones(2, 8), torch.full((2, 8), 5.0))
+    assert first.tolist() == [8, 8]

@@ -1,0 +1,111 @@
+"""The walk from an addition's operands to their fork, on graphs small enough to draw."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gradflow.units.classification import function_name, operation, split_addition
+from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, between, edges_into, find_fork
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Return a value with a history, as a fork has."""
+    return torch.randn(3, 3, requires_grad=True).clone()
+
+
+@pytest.fixture
+def weight() -> Tensor:
+    """Return a parameter."""
+    return torch.randn(3, 3, requires_grad=True)
+
+
+def walk_from(first: Tensor, second: Tensor):
+    """Return the walk from two operands."""
+    return find_fork(Port.of(first), Port.of(second))
+
+
+def test_fork_is_the_nearest_common_node(x: Tensor, weight: Tensor) -> None:
+    """Of all nodes that both paths share, the fork is the last one before they part."""
+    near = torch.tanh(x)
+    walk = walk_from(near, torch.relu(near @ weight))
+    assert walk.fork == Port.of(near)
+    assert walk.nodes_of(FIRST) == []
+    assert [operation(node) for node in walk.nodes_of(SECOND)] == ["Relu", "Mm"]
+    assert walk.parameters_of(SECOND) == [weight]
+    assert walk.edges_of(SECOND) == [Edge(walk.nodes_of(SECOND)[1], 0)]
+
+
+def test_an_operand_may_be_the_fork(x: Tensor) -> None:
+    """Where an operand is the fork itself, no edge between them is counted for it."""
+    walk = walk_from(x, torch.tanh(x))
+    assert walk.fork == Port.of(x)
+    assert walk.edges_of(FIRST) == []
+    assert walk_from(x, x).fork == Port.of(x)
+
+
+def test_operands_without_common_origin(weight: Tensor) -> None:
+    """Two parameters' products share no value."""
+    walk = walk_from(torch.tanh(weight @ torch.ones(3, 3)), torch.tanh(torch.ones(3, 3, requires_grad=True)))
+    assert walk.fork is None
+    assert split_addition(walk) == "its operands do not come from one tensor"
+
+
+def test_shared_nodes_belong_to_both(x: Tensor, weight: Tensor) -> None:
+    """An exclusive gate's sigmoid stands on both paths, and its edge at the fork mixes them."""
+    gate = torch.sigmoid(x @ weight)
+    own = torch.randn(3, 3, requires_grad=True)
+    walk = walk_from((1 - gate) * x, gate * torch.tanh(x @ own))
+    assert {operation(node) for node in walk.nodes_of(BOTH)} == {"Sigmoid", "Mm"}
+    assert len(walk.edges_of(BOTH)) == 1
+    assert (walk.parameters_of(BOTH), walk.parameters_of(SECOND)) == ([weight], [own])
+    split = split_addition(walk)
+    assert split.mixed
+    assert split.shortcut == "gated"
+    assert set(split.branch_parameters) == {weight, own}
+
+
+def test_nodes_and_edges_between_two_values(x: Tensor) -> None:
+    """What lies between two values comes in the order of the forward pass; each use is an edge."""
+    y = torch.relu(torch.tanh(x) * x)
+    nodes, edges = between(Port.of(x), Port.of(y))
+    assert function_name(nodes) == "tanh+mul+relu"
+    assert {(operation(edge.consumer), edge.index) for edge in edges} == {("Tanh", 0), ("Mul", 1)}
+
+
+def test_nothing_between_unrelated_values(x: Tensor, weight: Tensor) -> None:
+    """No edge says that the later value does not depend on the earlier one."""
+    assert between(Port.of(x), Port.of(torch.tanh(weight)))[1] == []
+    assert between(Port.of(x), Port.of(x)) == ([], [])
+
+
+def test_every_consumer_of_a_value_is_found(x: Tensor, weight: Tensor) -> None:
+    """Below the loss, all edges into a value are listed, and no value that the loss does not use."""
+    first, second = torch.tanh(x), torch.relu(x)
+    torch.sigmoid(x)  # the loss does not use it
+    loss = (first @ weight + second).sum()
+    found = edges_into(loss.grad_fn, [x.grad_fn])[x.grad_fn]
+    assert {operation(edge.consumer) for edge in found} == {"Tanh", "Relu"}
+    assert set(found.values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("f", "name"),
+    [
+        (lambda x: x.view(-1).view(3, 3), "identity"),
+        (torch.relu, "relu"),
+        (torch.nn.functional.silu, "silu"),
+        (lambda x: torch.nn.functional.layer_norm(x, (3,)), "layer_norm"),
+        (
+            lambda x: torch.relu(torch.nn.functional.batch_norm(x, None, None, training=True)),
+            "batch_norm+relu",
+        ),
+        (lambda x: torch.tanh(torch.relu(torch.sigmoid(x.exp()))), "other"),
+    ],
+)
+def test_functions_are_named(x: Tensor, f, name: str) -> None:
+    """f is named by its operations in order; moving values is none; more than three have no name."""
+    nodes, _ = between(Port.of(x), Port.of(f(x)))
+    assert function_name(nodes) == name
