@@ -49,8 +49,9 @@ def main(
     if only_memory:
         print(peak_memory(only_memory, network, batch))
         return
-    found: dict[str, Any] = {"time": _time(NETWORK, BATCH, pairs)}
-    found["memory"] = _memory(repeats)
+    # Memory comes first: a new process counts its parent's size at that moment as a peak of its own.
+    found: dict[str, Any] = {"memory": _memory(repeats)}
+    found["time"] = _time(NETWORK, BATCH, pairs)
     found["depth"] = _depth(deep_pairs)
     found["command line"] = _command_line(repeats)
     found["provenance"] = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
@@ -152,8 +153,7 @@ def _page(found: dict[str, Any]) -> str:
         ),
         (
             "peak memory of a probe / plain pass, imports taken off",
-            f"{memory['ratio']:.3f} ({memory['probe_MiB']:.0f} / {memory['plain_MiB']:.0f} MiB, "
-            f"medians of {memory['processes']} processes)",
+            f"{memory['ratio']:.3f} ({memory['probe_MiB']:.0f} / {memory['plain_MiB']:.0f} MiB, medians)",
             "1.05",
         ),
         (
@@ -175,11 +175,11 @@ def _page(found: dict[str, Any]) -> str:
         "# What a probe costs\n\n"
         "A probe is one forward and one backward pass with everything attached that fills a record, the "
         "record's tables included. The plain pass is the same forward and backward pass with nothing "
-        f"attached: {time_['plain_s']:.3f} s (median); a probe took {time_['probe_s']:.3f} s. Pairs were run in "
-        "turn in one process; the ratio is the median over pairs, the interval a bootstrap of it.\n\n"
+        f"attached: {time_['plain_s']:.3f} s (median); a probe took {time_['probe_s']:.3f} s. Pairs were run "
+        "in turn in one process; the ratio is the median over pairs, the interval a bootstrap of it.\n\n"
         "| What | Measured | At most |\n|---|---|---|\n"
         f"{table}\n\n"
-        f"Made by `{provenance['command']}` on {provenance['cores']} cores with {provenance['threads']} threads, "
+        f"Made by `{provenance['command']}` on {provenance['cores']} cores, {provenance['threads']} threads, "
         f"torch {provenance['versions']['torch']}, Python {provenance['versions']['python']}, "
         f"{provenance['written'][:10]}. All single timings are in `numbers.json`.\n"
     )

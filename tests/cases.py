@@ -6,7 +6,7 @@ the identity. Weights and inputs are the same on every call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,12 +225,77 @@ def _tokens() -> dict[str, Tensor]:
 
 GPT2 = Case("gpt2", _gpt2, _tokens, (("identity",) * 4,), classes=40)
 
+
+@dataclass(frozen=True)
+class Counted:
+    """A network of which only the number of units is written down.
+
+    Attributes:
+        name: what the test's id says.
+        build: makes the model, in training mode, in float32.
+        inputs: makes what the model is called with.
+        units: how many residual units there are.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    inputs: Callable[[], Inputs]
+    units: int
+
+
+def _timm_case(name: str, units: int, **options: Any) -> Counted:
+    def build() -> nn.Module:
+        timm = pytest.importorskip("timm")
+        with seeded(0):
+            return timm.create_model(name, pretrained=False, num_classes=10, **options)
+
+    return Counted(name, build, images(2, 3, 64, 64), units)
+
+
+def _bert() -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.BertConfig(
+        num_hidden_layers=2, num_attention_heads=2, hidden_size=16, intermediate_size=32, vocab_size=40
+    )
+    with seeded(0):
+        return transformers.BertForSequenceClassification(config)
+
+
+def _llama() -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        hidden_size=16,
+        intermediate_size=32,
+        vocab_size=40,
+    )
+    with seeded(0):
+        return transformers.LlamaForCausalLM(config)
+
+
+COUNTED = [
+    _timm_case("regnetx_002", 13),
+    _timm_case("mobilenetv2_050", 10),
+    _timm_case("efficientnet_b0", 9),
+    _timm_case("resnetv2_50", 16),
+    _timm_case("seresnet18", 8),
+    _timm_case("mixer_s32_224", 16, img_size=64),
+    _timm_case("deit_tiny_patch16_224", 24, img_size=64),
+    # Tokens become images and tokens again inside a stage: the layout changes from unit to unit.
+    _timm_case("twins_svt_small", 40),
+    Counted("bert", _bert, _tokens, 4),
+    Counted("llama", _llama, _tokens, 4),
+]
+"""Networks from elsewhere: strided, inverted, squeezed, mixing and attending units."""
+
 ALL = [*ZOO_VARIANTS, *ZOO, *TORCHVISION, GPT2]
 
 SMALL = [*ZOO_VARIANTS, *ZOO, RESNET18, GPT2]
 """Those on which the oracle, whose time grows with the square of the depth, takes a moment."""
 
 
-def each(table: list[Case]) -> pytest.MarkDecorator:
+def each(table: Sequence[Case | Counted]) -> pytest.MarkDecorator:
     """Run a test once for each model of `table`, as its argument `case`."""
     return pytest.mark.parametrize("case", table, ids=lambda case: case.name)

@@ -64,6 +64,8 @@ def unit_rows(
         batch: samples in the batch.
     """
     host = HostNumbers(_tensors(values, gradients))
+    samples = _sample_columns(host, gradients, batch)
+    spans = _span_columns(host, gradients, run_ends, batch)
     return [
         {
             "unit": unit.index,
@@ -75,12 +77,12 @@ def unit_rows(
             "numel": elements,
             **_forward_columns(host, value),
             **_backward_columns(host, gradient, unit.shortcut != "none"),
-            **_sample_columns(host, gradient, batch),
-            **_span_columns(host, gradient, run_end, batch),
+            **sample,
+            **span,
             "nonfinite": _nonfinite(host, value, gradient),
         }
-        for unit, value, gradient, elements, run_end in zip(
-            units, values, gradients, numel, run_ends, strict=True
+        for unit, value, gradient, elements, sample, span in zip(
+            units, values, gradients, numel, samples, spans, strict=True
         )
     ]
 
@@ -134,51 +136,74 @@ def _backward_columns(host: HostNumbers, gradient: UnitGradients, has_shortcut: 
     }
 
 
-def _sample_columns(host: HostNumbers, gradient: UnitGradients, batch: int) -> Row:
-    """Return cancellation ρ = ⟨b, s⟩ / ‖s‖² and survival ‖s + b‖ / ‖s‖, by quantiles over samples."""
-    if gradient.shortcut is None or gradient.branch is None or gradient.inner is None:
-        return {}
-    s = host.array(gradient.shortcut.per_sample)
-    b = host.array(gradient.branch.per_sample)
-    inner = host.array(gradient.inner)
-    if s is None or b is None or inner is None or len(s) != batch:
-        return {}
-    used = s > 0
-    together = np.maximum(s + 2 * inner + b, 0.0)
-    return {
-        **_quantiles("cancellation", inner[used] / s[used]),
-        **_quantiles("survival", np.sqrt(together[used] / s[used])),
-        "zero_samples": int((s == 0).sum()),
-    }
+def _sample_columns(host: HostNumbers, gradients: Sequence[UnitGradients], batch: int) -> list[Row]:
+    """Return cancellation ρ = ⟨b, s⟩ / ‖s‖² and survival ‖s + b‖ / ‖s‖ of each unit, by quantiles."""
+    rho, survival = _no_samples(gradients, batch), _no_samples(gradients, batch)
+    zero: dict[int, int] = {}
+    for index, gradient in enumerate(gradients):
+        if gradient.shortcut is None or gradient.branch is None or gradient.inner is None:
+            continue
+        s = host.array(gradient.shortcut.per_sample)
+        b = host.array(gradient.branch.per_sample)
+        inner = host.array(gradient.inner)
+        if s is None or b is None or inner is None or len(s) != batch:
+            continue
+        used = s > 0
+        rho[index, used] = inner[used] / s[used]
+        survival[index, used] = np.sqrt(np.maximum(s + 2 * inner + b, 0.0)[used] / s[used])
+        zero[index] = int((s == 0).sum())
+    rows = _quantiles({"cancellation": rho, "survival": survival})
+    return [row | ({"zero_samples": zero[index]} if index in zero else {}) for index, row in enumerate(rows)]
 
 
-def _span_columns(host: HostNumbers, gradient: UnitGradients, run_end: int | None, batch: int) -> Row:
+def _span_columns(
+    host: HostNumbers, gradients: Sequence[UnitGradients], run_ends: Sequence[int | None], batch: int
+) -> list[Row]:
     """Return the same two over the span to the run's end: s = ∂E/∂x_L, b = Σ b_i, s + b = ∂E/∂x_l.
 
-    That s + b is what arrives at x_l is only so if nothing else does, so `run_end` is None
+    That s + b is what arrives at x_l is only so if nothing else does, so `run_ends` has None
     for a unit from which on something reaches the run from outside.
     """
-    if run_end is None or gradient.span_arriving is None or gradient.arriving is None:
-        return {}
-    s = host.array(gradient.span_arriving.per_sample)
-    whole = host.array(gradient.arriving.per_sample)
-    inner = host.array(gradient.span_inner)
-    if s is None or whole is None or inner is None or len(s) != batch:
-        return {}
-    used = s > 0
-    return {
-        "span_end": run_end,
-        **_quantiles("span_cancellation", inner[used] / s[used]),
-        **_quantiles("span_survival", np.sqrt(whole[used] / s[used])),
-    }
+    rho, survival = _no_samples(gradients, batch), _no_samples(gradients, batch)
+    ends: dict[int, int] = {}
+    for index, (gradient, run_end) in enumerate(zip(gradients, run_ends, strict=True)):
+        if run_end is None or gradient.span_arriving is None or gradient.arriving is None:
+            continue
+        s = host.array(gradient.span_arriving.per_sample)
+        whole = host.array(gradient.arriving.per_sample)
+        inner = host.array(gradient.span_inner)
+        if s is None or whole is None or inner is None or len(s) != batch:
+            continue
+        used = s > 0
+        rho[index, used] = inner[used] / s[used]
+        survival[index, used] = np.sqrt(whole[used] / s[used])
+        ends[index] = run_end
+    rows = _quantiles({"span_cancellation": rho, "span_survival": survival})
+    return [row | ({"span_end": ends[index]} if index in ends else {}) for index, row in enumerate(rows)]
 
 
-def _quantiles(prefix: str, samples: Array) -> Row:
-    finite = samples[np.isfinite(samples)]
-    if not len(finite):
-        return {}
-    found = np.quantile(finite, list(QUANTILES.values()))
-    return {f"{prefix}_{suffix}": float(value) for suffix, value in zip(QUANTILES, found, strict=True)}
+def _no_samples(gradients: Sequence[UnitGradients], batch: int) -> Array:
+    return np.full((len(gradients), batch), np.nan)
+
+
+def _quantiles(samples: dict[str, Array]) -> list[Row]:
+    """Return the quantile columns of each row of (units, batch); samples that are not finite are left out."""
+    columns: dict[str, Array] = {}
+    for prefix, values in samples.items():
+        found = np.full((len(QUANTILES), len(values)), np.nan)
+        whole = np.isfinite(values).all(axis=1)
+        if whole.any():
+            found[:, whole] = np.quantile(values[whole], list(QUANTILES.values()), axis=1)
+        for index in np.flatnonzero(~whole):
+            finite = values[index][np.isfinite(values[index])]
+            if len(finite):
+                found[:, index] = np.quantile(finite, list(QUANTILES.values()))
+        columns |= {f"{prefix}_{suffix}": row for suffix, row in zip(QUANTILES, found, strict=True)}
+    count = len(next(iter(samples.values())))
+    return [
+        {name: float(values[index]) for name, values in columns.items() if np.isfinite(values[index])}
+        for index in range(count)
+    ]
 
 
 def _nonfinite(host: HostNumbers, value: UnitValues, gradient: UnitGradients) -> int:

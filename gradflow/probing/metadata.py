@@ -6,6 +6,7 @@ import platform
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,12 @@ from gradflow.probing.passes import Passes
 from gradflow.record.schema import SCHEMA_VERSION
 
 _PACKAGES = ("torch", "numpy", "pandas")
+
+
+@lru_cache
+def _versions() -> dict[str, str]:
+    """Return the versions that numbers may depend on; reading them takes longer than it should."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def describe_run(
@@ -59,7 +66,7 @@ def describe_run(
         "threads": torch.get_num_threads(),
         "seeds": [],
         "batches": 1,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
+        "versions": dict(_versions()),
         "skipped": _skipped(passes),
         "notes": _notes(passes),
     }

@@ -13,6 +13,12 @@ from gradflow.units.tracing import TracedUnit
 
 Row = dict[str, Any]
 
+_SMALL = 65536
+"""Elements up to which a norm in float32 is right to 5e-7."""
+
+_LEAST = 1e-15
+"""Norm below which squares may have underflowed in float32."""
+
 
 @torch.no_grad()
 def parameter_rows(
@@ -75,12 +81,24 @@ def branch_columns(rows: Sequence[Row], names: Sequence[Sequence[str]]) -> list[
 
 
 def _norms(tensors: list[Tensor]) -> list[float]:
-    """Return Frobenius norms, accumulated in float64, in one copy from the device."""
+    """Return Frobenius norms in one copy from the device.
+
+    Small tensors, which are most, are summed in their own dtype, all in one call; what that
+    costs in accuracy grows with their size, so large ones are summed in float64.
+    """
     if not tensors:
         return []
-    norms = [torch.linalg.vector_norm(tensor.detach(), dtype=torch.float64) for tensor in tensors]
-    found: list[float] = torch.stack(norms).cpu().tolist()
-    return found
+    found = torch.empty(len(tensors), dtype=torch.float64, device=tensors[0].device)
+    small = [index for index, tensor in enumerate(tensors) if tensor.numel() <= _SMALL]
+    if small:
+        quick = torch._foreach_norm([tensors[index] for index in small])  # noqa: SLF001 - no public name
+        found[small] = torch.stack(quick).double()
+    for index, tensor in enumerate(tensors):
+        # A quick sum of squares may also have left the range of the dtype, one way or the other.
+        if tensor.numel() > _SMALL or not _LEAST < float(found[index]) < math.inf:
+            found[index] = torch.linalg.vector_norm(tensor, dtype=torch.float64)
+    norms: list[float] = found.cpu().tolist()
+    return norms
 
 
 def _finite(value: float | None) -> float | None:

@@ -207,4 +207,5 @@ def _sum_of_squares(rows: Tensor) -> NDArray[np.float64]:
     if block < _SHORTEST_BLOCK:
         return np.asarray(rows.square().sum(1).double().numpy())
     norms = torch.linalg.vector_norm(rows.view(-1, block), dim=1).numpy()
-    return np.square(norms, dtype=np.float64).reshape(len(rows), -1).sum(1)
+    sums: NDArray[np.float64] = np.square(norms, dtype=np.float64).reshape(len(rows), -1).sum(1)
+    return sums

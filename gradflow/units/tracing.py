@@ -133,7 +133,7 @@ class UnitTracer(TorchFunctionMode):
         self.observer = observer
         self._selected = selected
         self._overrides = dict(overrides or {})
-        self._uses: dict[Port, int] = {}
+        self._uses: dict[tuple[Node, int], int] = {}
         self._activation: list[str] = []
         self._followed: list[Node] | None = None
 
@@ -150,10 +150,10 @@ class UnitTracer(TorchFunctionMode):
             operands = _operands(args, kwargs)
             if operands is not None:
                 return self._add(func, args, kwargs, *operands)
-        before = [Port.of(value) if isinstance(value, Tensor) else None for value in args]
+        used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
         result = func(*args, **kwargs)
         if _has_history(result):
-            self._count_uses(args, before, result)
+            self._count_uses(used, result)
             if self._followed and isinstance(result, Tensor):
                 self._follow_activation(self._followed, result)
         return result
@@ -176,13 +176,14 @@ class UnitTracer(TorchFunctionMode):
         self._uses.clear()
         self._followed = None
 
-    def _count_uses(self, args: tuple[Any, ...], before: list[Port | None], result: Any) -> None:
+    def _count_uses(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
         """Show a value to the observer when it is used a second time: it may be a fork."""
-        for value, port in zip(args, before, strict=True):
-            if port is not None and value is not result:
-                uses = self._uses[port] = self._uses.get(port, 0) + 1
+        for value, node in used:
+            if node is not None and value is not result:
+                key = node, value.output_nr
+                uses = self._uses[key] = self._uses.get(key, 0) + 1
                 if uses == 2:
-                    self.observer.fork_value(port, value.detach())
+                    self.observer.fork_value(Port(*key), value.detach())
 
     def _follow_activation(self, followed: list[Node], result: Tensor) -> None:
         """Show f(y_l) to the observer as soon as it exists, if f is what it was in the unit before.
@@ -216,8 +217,9 @@ class UnitTracer(TorchFunctionMode):
             split = split_addition(find_fork(*ports))
         if isinstance(split, str):
             self.passed_over.append(PassedOver(name, split))
+            used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
-            self._count_uses((first, second), [*ports], result)
+            self._count_uses(used, result)
             return result
         alpha = kwargs.get("alpha", 1)
         values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
@@ -263,6 +265,6 @@ def _port(value: Tensor) -> Port:
 
 
 def _has_history(result: Any) -> bool:
-    if isinstance(result, (tuple, list)):
-        return any(_has_history(item) for item in result)
-    return isinstance(result, Tensor) and result.grad_fn is not None
+    if isinstance(result, Tensor):
+        return result.grad_fn is not None
+    return isinstance(result, (tuple, list)) and any(_has_history(item) for item in result)

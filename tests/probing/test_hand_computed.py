@@ -190,7 +190,8 @@ def test_taps_leave_the_spans_above_them() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             x, total = self.stem(x), torch.zeros(())
             for index, f in enumerate(self.branches):
-                total = total + x.square().sum() * (index == 1)
+                if index == 1:
+                    total = total + x.square().sum()
                 x = x + f(x)
             return total + x.square().sum()
 
@@ -206,3 +207,36 @@ def test_out_of_a_unit_is_into_the_next() -> None:
     assert units["out_norm"].tolist()[:-1] == units["x_norm"].tolist()[1:]
     assert units["grad_out_norm"].tolist()[:-1] == units["grad_in_norm"].tolist()[1:]
     assert units["grad_shortcut_norm"].tolist() == units["grad_sum_norm"].tolist()
+
+
+@pytest.mark.parametrize("even", [False, True], ids=["shortcuts alike", "branches alike"])
+def test_samples_of_any_ratio_between_branch_and_shortcut(even: bool) -> None:
+    """ρ of each sample is right in float32, whether its ‖b‖ / ‖s‖ is a thousandth, a thousand, or between."""
+    ratios = torch.logspace(-3, 3, 7, dtype=torch.float64)[:, None]
+
+    class OwnScale(Chain):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.stem(x)
+            return x + ratios.to(x.dtype) * torch.tanh(self.branches[0](x))
+
+    def loss(outputs: torch.Tensor) -> torch.Tensor:
+        weights = torch.linspace(1, 2, 64).to(outputs.dtype) / (ratios.to(outputs.dtype) if even else 1)
+        return (weights * outputs).sum()
+
+    model = seeded(lambda: OwnScale(units=1, width=64))
+    narrow = probe(model, rows(7, 64), loss=loss).units
+    wide = probe(model.double(), rows(7, 64, torch.float64), loss=loss).units
+    for suffix in QUANTILES:
+        for column in ("cancellation", "survival"):
+            expected = pytest.approx(wide[f"{column}_{suffix}"][0], rel=1e-4, abs=1e-6)
+            assert narrow[f"{column}_{suffix}"][0] == expected
+
+
+def test_a_loss_without_slope() -> None:
+    """Where every gradient is zero, norms are 0 and ratios are null: nothing is divided by nothing."""
+    units = probe(seeded(Chain), rows(), loss=lambda outputs: 0 * outputs.sum()).units
+    for column in units.filter(regex="^grad_.*_norm$").columns:
+        assert (units[column] == 0).all(), column
+    assert (units["zero_samples"] == 5).all()
+    assert units.filter(regex="cancellation|survival|backward_cosine|additivity").isna().all(axis=None)
+    assert units["forward_cosine"].notna().all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import cases
 import pandas as pd
@@ -15,6 +16,7 @@ import gradflow
 from gradflow import build_model, probe
 from gradflow.errors import ProbeError
 from gradflow.record.schema import PARAMETERS, STEPS, UNITS
+from gradflow.tolerances import sum_of_terms
 
 IMAGES = cases.images(2, 3, 8, 8)
 TARGETS = torch.tensor([1, 2])
@@ -26,6 +28,26 @@ def test_tables_have_the_columns_of_the_schema() -> None:
     for table, columns in ((record.units, UNITS), (record.parameters, PARAMETERS), (record.steps, STEPS)):
         assert table.columns.tolist() == [column.name for column in columns]
     assert (len(record.units), len(record.steps), len(record.checks)) == (3, 1, 0)
+
+
+@cases.each([*cases.TORCHVISION, *cases.COUNTED])
+def test_networks_from_elsewhere_are_measured(case: cases.Case | cases.Counted) -> None:
+    """Every unit has its norms, and the parts of every gradient add up to it, to float32's rounding."""
+
+    def loss(outputs: Any) -> Tensor:
+        logits = outputs if isinstance(outputs, Tensor) else outputs.logits
+        return logits.square().mean() + logits.mean()
+
+    model = case.build()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.any():  # a head that starts at zero lets no gradient through
+                parameter.fill_(0.01)
+    units = probe(model, case.inputs(), loss=loss).units
+    for column in ("x_norm", "branch_norm", "grad_in_norm", "grad_branch_norm", "grad_shortcut_norm"):
+        assert units[column].notna().all(), column
+    assert (units["additivity_error"].fillna(0) <= sum_of_terms("float32", 2)).all()
+    assert (units["nonfinite"] == 0).all()
 
 
 def test_every_parameter_has_a_row() -> None:

@@ -57,7 +57,7 @@ class RaisesBackward(torch.autograd.Function):
         return x * 1
 
     @staticmethod
-    def backward(_, *gradients: Tensor) -> Tensor:
+    def backward(_, *_gradients: Tensor) -> Tensor:
         """Draw a random number and raise."""
         torch.rand(1)
         raise ZeroDivisionError("in the middle of the backward pass")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gradflow.probing.reductions import Reducer
+from gradflow.probing.reductions import Reducer, polarised
 
 RIGHT = 1e-6
 """What measurements.md promises of a norm in float32."""
@@ -162,9 +162,9 @@ def test_inner_products(layout: str, scale: float) -> None:
     """⟨a, b⟩ of each sample is right relative to ‖a‖ ‖b‖, in mixed layouts and at every size."""
     second = LAYOUTS[layout]() * scale
     first = (noise(*second.shape, seed=1) + 1) * scale
-    squares, inner = Reducer(4).pair(first, second)
+    inner = Reducer(4).inner(first, second)
     wide, other = (value.double().reshape(4, -1) for value in (first, second))
-    assert torch.allclose(squares.per_sample.sqrt(), other.norm(dim=1), rtol=RIGHT, atol=0.0)
+    assert inner.dtype == torch.float64
     error = (inner - (wide * other).sum(1)).abs() / wide.norm(dim=1) / other.norm(dim=1)
     assert float(error.max()) <= RIGHT
 
@@ -173,13 +173,44 @@ def test_inner_product_with_nan_is_nan_for_its_sample_alone() -> None:
     """A sample with a NaN has no inner product; the others have theirs."""
     first, second = noise(3, 20), noise(3, 20, seed=1)
     second[1, 4] = math.nan
-    _, inner = Reducer(3).pair(first, second)
+    inner = Reducer(3).inner(first, second)
     assert [math.isnan(number) for number in inner] == [False, True, False]
 
 
 def test_scratch_memory_holds_no_result() -> None:
     """Numbers that were returned are not overwritten by the next reduction."""
     reducer = Reducer(2)
-    first = reducer.pair(torch.ones(2, 8), torch.ones(2, 8))[1]
-    reducer.pair(torch.ones(2, 8), torch.full((2, 8), 5.0))
+    first = reducer.inner(torch.ones(2, 8), torch.ones(2, 8))
+    reducer.inner(torch.ones(2, 8), torch.full((2, 8), 5.0))
     assert first.tolist() == [8, 8]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sums_and_remainders(layout: str) -> None:
+    """Σ parts is that of torch, and what is left of it over another tensor is measured as its norm."""
+    parts = [LAYOUTS[layout](), LAYOUTS[layout]() * 2, LAYOUTS[layout]() - 1]
+    reducer = Reducer(4)
+    for count in (1, 2, 3, 1):  # memory that was given back is used again
+        together = reducer.sum_of(parts[:count])
+        expected = sum(parts[:count])
+        assert torch.equal(together, expected)
+        change = noise(*expected.shape, seed=3)
+        found = reducer.remainder(together, expected - change)
+        assert float(found.sqrt()) == pytest.approx(float(change.double().norm()), rel=1e-5)
+        reducer.give_back(together)
+
+
+def test_polarised_inner_products() -> None:
+    """2⟨a, b⟩ = ‖a + b‖² − ‖a‖² − ‖b‖², unless one is so much smaller that the difference is lost."""
+    reducer = Reducer(4)
+    for ratio in (0.1, 1.0, 10.0):
+        first = LAYOUTS["many pieces"]()
+        second = ratio * (first + noise(*first.shape, seed=1))
+        norms = [reducer.squares(value) for value in (first + second, first, second)]
+        expected = (first.double() * second.double()).sum(1)
+        size = first.double().norm(dim=1) * second.double().norm(dim=1)
+        assert float(((polarised(*norms) - expected) / size).abs().max()) <= RIGHT * (ratio + 1 / ratio)
+    tiny = 1e-3 * first
+    assert polarised(*(reducer.squares(value) for value in (first + tiny, first, tiny))) is None
+    none = torch.zeros_like(first)
+    assert polarised(*(reducer.squares(value) for value in (none, none, none))) is None

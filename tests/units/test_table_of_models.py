@@ -25,6 +25,12 @@ def test_units_of_the_table(case: cases.Case) -> None:
     assert [unit.index for unit in found] == list(range(len(found)))
 
 
+@cases.each(cases.COUNTED)
+def test_units_of_networks_from_elsewhere(case: cases.Counted) -> None:
+    """As many units are found as the architecture has, without a word about it."""
+    assert len(find_units(case.build(), case.inputs())) == case.units
+
+
 @cases.each([*cases.ZOO_VARIANTS, *cases.ZOO])
 def test_paths_of_zoo_units_are_told_apart(case: cases.Case) -> None:
     """F's parameters are those of the module `branch` and of an exclusive gate, h's those of `shortcut`."""
