@@ -20,11 +20,15 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
+from gradflow.errors import ProbeError
 from gradflow.units.classification import Split, function_name, split_addition
 from gradflow.units.graph import Edge, Port, between, find_fork
 
 _IN_PLACE = {Tensor.add_, Tensor.__iadd__}
 _ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | _IN_PLACE
+
+
+_REENTRANT = "CheckpointFunctionBackward"
 
 
 @dataclass(eq=False)
@@ -177,9 +181,18 @@ class UnitTracer(TorchFunctionMode):
         self._followed = None
 
     def _count_uses(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
-        """Show a value to the observer when it is used a second time: it may be a fork."""
+        """Show a value to the observer when it is used a second time: it may be a fork.
+
+        Raises:
+            ProbeError: if a value comes out of reentrant checkpointing, which runs without a graph.
+        """
         for value, node in used:
             if node is not None and value is not result:
+                if node.name() == _REENTRANT:
+                    raise ProbeError(
+                        "reentrant activation checkpointing hides the units inside it; "
+                        "call torch.utils.checkpoint.checkpoint with use_reentrant=False"
+                    )
                 key = node, value.output_nr
                 uses = self._uses[key] = self._uses.get(key, 0) + 1
                 if uses == 2:
