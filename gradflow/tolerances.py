@@ -25,6 +25,14 @@ def one_addition(dtype: str) -> float:
     return 2 * UNIT_ROUNDOFF[dtype]
 
 
+def subtracted_part(dtype: str) -> float:
+    """Return the largest ‖∂E/∂x − s − b‖ / (‖∂E/∂x‖ + ‖s‖ + ‖b‖) if nothing else reaches x.
+
+    Four roundings: of the parts when autograd adds them, and of the subtractions.
+    """
+    return 4 * UNIT_ROUNDOFF[dtype]
+
+
 def sum_of_terms(dtype: str, units: int) -> float:
     """Return c·u for x_L − x_l − Σ F_i (eq. 3 and 4) and for g_l − g_L − Σ b_i (eq. 5).
 

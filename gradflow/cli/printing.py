@@ -96,12 +96,12 @@ def print_csv(frame: pd.DataFrame) -> None:
 
 
 def summary(meta: dict[str, Any]) -> str:
-    """Return in one line what was measured, on what, and the loss."""
+    """Return in two lines what was measured, on what, and the loss."""
     weights = meta["checkpoint"]["name"] if meta["checkpoint"] else "untrained"
     seeds = meta["seeds"]
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
         f"{meta['model']['name']} ({weights}, {which}) on {meta['data']['name']}, "
-        f"batch {meta['batch_size']}, bn {meta['bn']}, {meta['dtype']}: "
-        f"{meta['loss']['name']} {number(meta['loss']['value'])}"
+        f"batch {meta['batch_size']}, bn {meta['bn']}, {meta['dtype']}\n"
+        f"loss: {meta['loss']['name']} {number(meta['loss']['value'])}"
     )

@@ -16,11 +16,11 @@ from gradflow.equations.statements import NUMBERS
 from gradflow.errors import ProbeError
 from gradflow.probing import BatchNormMode, Loss, probe
 from gradflow.probing.capture import captured
-from gradflow.probing.model import eager
 from gradflow.record import Record
 from gradflow.record.schema import conform
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import map_tensors
+from gradflow.units.eager import eager
 
 
 def check(
@@ -69,6 +69,7 @@ def check(
             f"there are {', '.join(NUMBERS)}"
         )
     model = eager(model)
+    units = units if units is None or isinstance(units, str) else tuple(units)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
     own = next(model.parameters()).dtype
     rows: list[dict[str, Any]] = []

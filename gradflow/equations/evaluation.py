@@ -170,13 +170,19 @@ class _Evaluation:
             "error": error,
             "tolerance": tolerance,
             "holds": error is not None and error <= tolerance,
-            "expected_to_hold": chain.identity,
+            "expected_to_hold": chain.identity and not self._tapped(number, span),
             "detectable": residual.detectable(tolerance) if residual is not None else None,
-            "finding": self._finding(span, chain, comparable, error),
+            "finding": self._finding(number, span, comparable, error),
         }
 
-    def _finding(self, span: Span, chain: Chain, comparable: bool, error: float | None) -> str | None:
+    def _tapped(self, number: str, span: Span) -> bool:
+        """Whether a gradient from outside reaches the span: eq. 5 has no term for it."""
+        return number == "5" and not self._capture.other.isdisjoint(range(*span))
+
+    def _finding(self, number: str, span: Span, comparable: bool, error: float | None) -> str | None:
         reasons = dict.fromkeys(why_not(self._units[index]) for index in range(*span))
+        if self._tapped(number, span):
+            reasons["something outside the units also uses x_l"] = None
         words = "; ".join(reason for reason in reasons if reason)
         if not comparable:
             words = "; ".join(filter(None, [words, "its ends have different shapes or were not reached"]))

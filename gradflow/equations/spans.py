@@ -75,6 +75,8 @@ def why_not(unit: TracedUnit) -> str | None:
         )
     if unit.post_activation != "identity":
         reasons.append(f"f is {unit.post_activation}")
+    if not reasons and not has_identity_form(unit):
+        reasons.append("x is rearranged on its way through the unit")
     return " and ".join(reasons) or None
 
 

@@ -96,15 +96,17 @@ class RunningSum:
 
     def add(self, term: Array, beside: Array) -> None:
         """Extend the span by one unit: its branch's `term`, and the value `beside` it."""
-        self._sum += term
+        with np.errstate(all="ignore"):  # what is not finite is found in the norms
+            self._sum += term
         size = norm(term)
         self._scale += size + norm(beside)
         self._smallest = min(self._smallest, size)
 
     def compare(self, end: Array) -> Residual:
         """Return the residual of ``end = start + Σ terms``."""
-        np.subtract(end, self._start, out=self._buffer)
-        self._buffer -= self._sum
+        with np.errstate(all="ignore"):
+            np.subtract(end, self._start, out=self._buffer)
+            self._buffer -= self._sum
         return Residual(norm(self._buffer), self._scale, self._smallest)
 
 

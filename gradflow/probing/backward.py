@@ -80,10 +80,11 @@ class BackwardMeasures:
             found.shortcut = total if total is not None else reducer.squares(shortcut)
         if branch is not None:
             found.branch = reducer.squares(branch)
-            self._extend_span(place.unit, found, branch)
+            self._extend_span(place.unit, found, branch, found.branch)
         if shortcut is not None and branch is not None and found.shortcut and found.branch:
             norms_do = other is None and on_host(branch) and can_polarise(found.shortcut, found.branch)
-            found.inner = None if norms_do else reducer.inner(shortcut, branch)
+            sizes = found.shortcut, found.branch
+            found.inner = None if norms_do else reducer.inner(shortcut, branch, sizes)
         read = [part for part in (shortcut, branch, other) if part is not None]
         if read:
             self._sums[place.unit] = reducer.sum_of(read)
@@ -112,14 +113,15 @@ class BackwardMeasures:
             found.arriving = self._arrived.get(place.fork)
         return self._gradients
 
-    def _extend_span(self, unit: int, found: UnitGradients, branch: Tensor) -> None:
+    def _extend_span(self, unit: int, found: UnitGradients, branch: Tensor, size: Squares) -> None:
         """Add the branch's part to ⟨Σ b_i, ∂E/∂x_L⟩ of the span from this unit to its run's end."""
         run = self._runs.get(unit)
         if run is None or run not in self._end_gradients:
             return
-        inner = self._reducer.inner(branch, self._end_gradients[run])
+        end = self._arrived[self._places[run.last].out]
+        inner = self._reducer.inner(branch, self._end_gradients[run], (size, end))
         before = self._span_inner.get(run)
         found.span_inner = self._span_inner[run] = inner if before is None else before + inner
-        found.span_arriving = self._arrived[self._places[run.last].out]
+        found.span_arriving = end
         if unit == run.first:
             del self._end_gradients[run]

@@ -10,17 +10,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import ProbeError
 
 BatchNormMode = Literal["batch", "running", "frozen"]
 MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
+
+
+class _Replacing(TorchFunctionMode):
+    """Runs other functions in place of torch's, and does nothing else."""
+
+    def __init__(self, overrides: Mapping[Callable[..., Any], Callable[..., Any]]) -> None:
+        super().__init__()
+        self._overrides = overrides
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run `func`, or what takes its place."""
+        return self._overrides.get(func, func)(*args, **(kwargs or {}))
 
 
 class BatchNormHandling:
@@ -46,6 +63,36 @@ class BatchNormHandling:
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
         """What to run in place of torch's own functions."""
         return {F.batch_norm: self._batch_norm}
+
+    def replacing(self) -> AbstractContextManager[object]:
+        """Return a context in which frozen batch normalisation takes the place of torch's own.
+
+        In the other modes torch's own is what is wanted, and nothing is replaced.
+        """
+        return _Replacing(self.overrides) if self.mode == "frozen" else nullcontext()
+
+    @contextmanager
+    def replacing_backward(self, root: Node) -> Iterator[None]:
+        """Do the same during the backward pass from `root`, for activation checkpointing.
+
+        That runs parts of the forward pass again. The mode is entered by a hook because
+        `torch.autograd.grad` would itself be taken for a function to replace, and modes are
+        off while one runs.
+        """
+        entered: list[AbstractContextManager[object]] = []
+
+        def enter(_: object) -> None:
+            mode = self.replacing()
+            mode.__enter__()
+            entered.append(mode)
+
+        hook = root.register_prehook(enter)
+        try:
+            yield
+        finally:
+            hook.remove()
+            for mode in entered:
+                mode.__exit__(None, None, None)
 
     def _batch_norm(
         self,

@@ -64,15 +64,22 @@ class Capture:
         cotangent = self.gradients[span[-1].out]
         outputs = [_branch_output(unit) for unit in span]
         forks = [GradientEdge(unit.fork.node, unit.fork.output) for unit in span]
-        return list(torch.autograd.grad(outputs, forks, [cotangent] * len(outputs), retain_graph=True))
+        return list(
+            torch.autograd.grad(
+                [edge for edge, _ in outputs],
+                forks,
+                [cotangent if factor == 1 else cotangent * factor for _, factor in outputs],
+                retain_graph=True,
+            )
+        )
 
 
-def _branch_output(unit: TracedUnit) -> GradientEdge:
+def _branch_output(unit: TracedUnit) -> tuple[GradientEdge, float]:
+    """Return where F(x_l) comes from, up to a factor, and the factor."""
     if unit.split is None:
-        return GradientEdge(unit.total.node, unit.total.output)
-    node, output = unit.total.node.next_functions[1 - unit.split.shortcut_operand]
-    assert node is not None, "the branch of a residual addition has a history"
-    return GradientEdge(node, output)
+        return GradientEdge(unit.total.node, unit.total.output), 1.0
+    port, factor = unit.operand(1 - unit.split.shortcut_operand)
+    return GradientEdge(port.node, port.output), factor
 
 
 class _Keeper:
@@ -163,7 +170,7 @@ def captured(
         wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
         reader = PartReader(tracer.units, root_of(value))
         listener = _Gradients(reader, tracer.units)
-        with reader.hooked(listener):
+        with reader.hooked(listener), handling.replacing_backward(root_of(value)):
             torch.autograd.grad(value, [*wanted, *leaves], allow_unused=True, retain_graph=True)
         reader.read_mixed(tracer.units, listener)
         yield Capture(

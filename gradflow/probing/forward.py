@@ -66,7 +66,7 @@ class ForwardMeasures:
         h = self._measure(split.fork, shortcut) if split and identity else self._reducer.squares(shortcut)
         inner = None
         if branch.device.type != "cpu" or not can_polarise(h, f):
-            inner = self._reducer.inner(shortcut, branch)
+            inner = self._reducer.inner(shortcut, branch, (h, f))
         self._operands.append(_Operands(h, f, inner))
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:

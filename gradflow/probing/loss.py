@@ -14,6 +14,9 @@ from gradflow.errors import ProbeError
 
 Loss = Callable[..., Tensor]
 
+_IGNORED = -100
+"""Target that cross-entropy leaves out, as torch has it."""
+
 
 def loss_name(loss: Loss | None, targets: Any) -> str:
     """Return what a record calls the loss."""
@@ -80,9 +83,16 @@ def _default_loss(logits: Tensor, targets: Any) -> Tensor:
         raise ProbeError(
             f"class targets of shape {tuple(targets.shape)} do not fit outputs of {tuple(logits.shape)}"
         )
-    if targets.numel() and int(targets.max()) >= logits.shape[1]:
+    if targets.dtype == torch.bool or targets.is_complex():
         raise ProbeError(
-            f"a target names class {int(targets.max())}, but the model has {logits.shape[1]} outputs"
+            f"targets of type {targets.dtype} are no class indices; give a loss of their own (loss=)"
+        )
+    targets = targets.long()
+    named = targets[targets != _IGNORED]
+    if named.numel() and (int(named.max()) >= logits.shape[1] or int(named.min()) < 0):
+        wrong = int(named.min()) if int(named.min()) < 0 else int(named.max())
+        raise ProbeError(
+            f"a target names class {wrong}, but the model has {logits.shape[1]} outputs, from class 0"
         )
     return F.cross_entropy(logits, targets)
 

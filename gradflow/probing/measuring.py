@@ -14,12 +14,12 @@ from gradflow.probing.batch_norm import BatchNormMode
 from gradflow.probing.columns import unit_rows
 from gradflow.probing.loss import Loss, loss_name
 from gradflow.probing.metadata import describe_run
-from gradflow.probing.model import eager
-from gradflow.probing.parameters import branch_columns, parameter_rows
+from gradflow.probing.parameters import branch_columns, norm_together, parameter_rows
 from gradflow.probing.passes import run_passes
 from gradflow.record import Record
 from gradflow.record.schema import conform, empty
 from gradflow.units import Inputs, UnitSelection
+from gradflow.units.eager import eager
 from gradflow.units.runs import Run
 from gradflow.units.tracing import TracedUnit
 
@@ -76,7 +76,7 @@ def probe(
     }
     step = {
         "loss": passes.loss if math.isfinite(passes.loss) else None,
-        "param_grad_norm": math.hypot(*(row["grad_norm"] or 0.0 for row in parameters)),
+        "param_grad_norm": norm_together(parameters, "grad_norm"),
         "learning_rate": None,
     }
     table = [{**keys, **row, **branch} for row, branch in zip(rows, branches, strict=True)]

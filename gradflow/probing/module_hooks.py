@@ -23,7 +23,6 @@ from gradflow.probing.loss import Loss, evaluate_loss
 from gradflow.units import Inputs
 from gradflow.units.calling import call_model
 from gradflow.units.state import preserved_model
-from gradflow.units.tracing import Bystander, UnitTracer
 
 Norms = dict[str, float]
 
@@ -54,13 +53,11 @@ def probe_modules(
     """
     found: dict[str, Norms] = {}
     handling = BatchNormHandling(bn)
-    overrides = UnitTracer(Bystander(), lambda _: False, handling.overrides)
     with preserved_model(model), preserved_random_state(), torch.enable_grad():
         handling.prepare(model)
         with _hooked(model, found):
-            with overrides:
-                outputs = call_model(model, inputs)
-            value = evaluate_loss(outputs, targets, loss)
+            with handling.replacing():
+                value = evaluate_loss(call_model(model, inputs), targets, loss)
             parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
             torch.autograd.grad(value, parameters, allow_unused=True)
     return found

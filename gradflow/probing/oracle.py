@@ -8,6 +8,7 @@ operands with respect to x_l. It shares with the probe only where the units are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from gradflow.determinism import preserved_random_state
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.loss import Loss, evaluate_loss
 from gradflow.record.schema import QUANTILES, conform
+from gradflow.tolerances import subtracted_part
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import batch_size, call_model, traceable
 from gradflow.units.classification import Split
@@ -132,44 +134,53 @@ def owned_by(unit: TracedUnit) -> list[Tensor]:
     return [parameter for parameter in unit.branch_parameters if parameter.requires_grad]
 
 
-def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[dict[str, Any], Tensor]:
+def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[dict[str, Any], Tensor | None]:
+    """Return a unit's columns, and the branch's part of its gradient."""
     x, y, out = (keeper.known.get(port) for port in (unit.fork, unit.total, unit.out))
     h, f = keeper.pairs[unit.index]
     g_x, g_y, g_out = (_gradient(loss, port) for port in (unit.fork, unit.total, unit.out))
     row: dict[str, Any] = {
-        "numel": g_x.numel(),
+        "numel": math.prod(unit.fork.shape),
         "x_norm": _norm(x),
         "shortcut_norm": _norm(h),
         "branch_norm": _norm(f),
         "sum_norm": _norm(y),
         "out_norm": _norm(out),
+        "forward_cosine": _cosine(h, f),
         "grad_in_norm": _norm(g_x),
         "grad_sum_norm": _norm(g_y),
         "grad_out_norm": _norm(g_out),
     }
+    if g_x is None or g_y is None:
+        return row, None
+    s = None
     if unit.split is None:
-        b = _vjp(Port(unit.total.node, unit.total.output), unit.fork, g_y)
-        s = None
+        b = _vjp(unit.total, unit.fork, g_y)
     else:
         operand = unit.split.shortcut_operand
-        s, b = (_vjp(_operand(unit, index), unit.fork, g_y) for index in (operand, 1 - operand))
-        row["forward_cosine"] = _cosine(h, f)
-        row["backward_cosine"] = _cosine(s, b)
-        row |= _sample_columns("", s, b, batch)
-    other = g_x - b - (s if s is not None else 0)
-    scale = np.finfo(np.float64).eps if g_x.dtype == torch.float64 else np.finfo(np.float32).eps
+        ports = [unit.operand(index) for index in (operand, 1 - operand)]
+        s, b = (_vjp(port, unit.fork, g_y * factor) for port, factor in ports)
+        row |= {"backward_cosine": _cosine(s, b), **_sample_columns("", s, b, batch)}
+    parts = [part for part in (s, b) if part is not None]
+    other = g_x - sum(parts[1:], start=parts[0])
+    scale = sum(float(part.double().norm()) for part in (g_x, *parts))
+    nothing = float(other.double().norm()) <= subtracted_part(_dtype(g_x)) * scale
     row |= {
         "grad_shortcut_norm": _norm(s),
         "grad_branch_norm": _norm(b),
-        "grad_other_norm": 0.0 if float(other.norm()) <= 100 * scale * float(g_x.norm()) else _norm(other),
+        "grad_other_norm": 0.0 if nothing else _norm(other),
         "additivity_error": 0.0,
     }
     return row, b
 
 
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _add_spans(
     rows: dict[int, dict[str, Any]],
-    branches: dict[int, Tensor],
+    branches: dict[int, Tensor | None],
     units: list[TracedUnit],
     first: int,
     last: int,
@@ -178,24 +189,24 @@ def _add_spans(
 ) -> None:
     """Fill the columns of the spans from each unit to the run's end, where all units are there."""
     end = _gradient(loss, units[last].out)
+    if end is None:
+        return
     together = torch.zeros_like(end)
     for index in range(last, first - 1, -1):
-        if index not in rows or rows[index]["grad_other_norm"] != 0.0:
+        branch = branches.get(index)
+        if branch is None or rows[index]["grad_other_norm"] != 0.0:
             return
-        together = together + branches[index]
+        together = together + branch
         rows[index]["span_end"] = last + 1
         rows[index] |= _sample_columns("span_", end, together, batch)
 
 
-def _gradient(loss: Tensor, port: Port) -> Tensor:
-    (gradient,) = torch.autograd.grad([loss], [GradientEdge(port.node, port.output)], retain_graph=True)
+def _gradient(loss: Tensor, port: Port) -> Tensor | None:
+    """Return ∂E/∂(the value at `port`), or None if the loss does not depend on it."""
+    (gradient,) = torch.autograd.grad(
+        [loss], [GradientEdge(port.node, port.output)], retain_graph=True, allow_unused=True
+    )
     return gradient
-
-
-def _operand(unit: TracedUnit, index: int) -> Port:
-    node, output = unit.total.node.next_functions[index]
-    assert node is not None
-    return Port(node, output)
 
 
 def _vjp(output: Port, fork: Port, cotangent: Tensor) -> Tensor:
@@ -239,7 +250,8 @@ def _sample_columns(prefix: str, s: Tensor, b: Tensor, batch: int) -> dict[str, 
     rho = (shortcut * branch).sum(1)[used] / squares[used]
     survival = np.linalg.norm(shortcut + branch, axis=1)[used] / np.sqrt(squares[used])
     columns: dict[str, Any] = {}
-    for suffix, quantile in QUANTILES.items():
+    rho, survival = rho[np.isfinite(rho)], survival[np.isfinite(survival)]
+    for suffix, quantile in QUANTILES.items() if len(rho) else ():
         columns[f"{prefix}cancellation_{suffix}"] = float(np.quantile(rho, quantile))
         columns[f"{prefix}survival_{suffix}"] = float(np.quantile(survival, quantile))
     if not prefix:

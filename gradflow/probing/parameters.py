@@ -73,38 +73,39 @@ def branch_columns(rows: Sequence[Row], names: Sequence[Sequence[str]]) -> list[
     by_name = {row["name"]: row for row in rows}
     return [
         {
-            "param_norm": _together([by_name[name]["norm"] for name in branch]),
-            "param_grad_norm": _together([by_name[name]["grad_norm"] for name in branch]),
+            "param_norm": norm_together([by_name[name] for name in branch], "norm"),
+            "param_grad_norm": norm_together([by_name[name] for name in branch], "grad_norm"),
         }
         for branch in names
     ]
 
 
+def norm_together(rows: Sequence[Row], column: str) -> float | None:
+    """Return the norm over several tensors; None if there is none or one of them is not finite."""
+    known = [row[column] for row in rows if row[column] is not None]
+    if not known or any(row[column] is None and row["nonfinite"] for row in rows):
+        return None
+    return math.hypot(*known)
+
+
 def _norms(tensors: list[Tensor]) -> list[float]:
-    """Return Frobenius norms in one copy from the device.
+    """Return Frobenius norms, those of small tensors in one copy from the device.
 
     Small tensors, which are most, are summed in their own dtype, all in one call; what that
     costs in accuracy grows with their size, so large ones are summed in float64.
     """
-    if not tensors:
-        return []
-    found = torch.empty(len(tensors), dtype=torch.float64, device=tensors[0].device)
     small = [index for index, tensor in enumerate(tensors) if tensor.numel() <= _SMALL]
+    found = [math.nan] * len(tensors)
     if small:
         quick = torch._foreach_norm([tensors[index] for index in small])  # noqa: SLF001 - no public name
-        found[small] = torch.stack(quick).double()
-    for index, tensor in enumerate(tensors):
-        # A quick sum of squares may also have left the range of the dtype, one way or the other.
-        if tensor.numel() > _SMALL or not _LEAST < float(found[index]) < math.inf:
-            found[index] = torch.linalg.vector_norm(tensor, dtype=torch.float64)
-    norms: list[float] = found.cpu().tolist()
-    return norms
+        for index, norm in zip(small, torch.stack(quick).cpu().tolist(), strict=True):
+            found[index] = norm
+    for index, norm in enumerate(found):
+        # Large, or its sum of squares may have left the range of the dtype, one way or the other.
+        if not _LEAST < norm < math.inf:
+            found[index] = float(torch.linalg.vector_norm(tensors[index], dtype=torch.float64))
+    return found
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _together(norms: Sequence[float | None]) -> float | None:
-    known = [norm for norm in norms if norm is not None]
-    return math.hypot(*known) if known else None

@@ -208,13 +208,11 @@ class PartReader:
 
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:
     """Return (∂operand/∂x_l)ᵀ `cotangent` for one operand of the unit's addition alone."""
-    node, output = unit.total.node.next_functions[operand]
-    assert node is not None, "an operand of a residual addition has a history"
-    alpha = getattr(unit.total.node, "_saved_alpha", 1) if operand == 1 else 1
+    port, factor = unit.operand(operand)
     (part,) = torch.autograd.grad(
-        [GradientEdge(node, output)],
+        [GradientEdge(port.node, port.output)],
         [GradientEdge(unit.fork.node, unit.fork.output)],
-        [cotangent * alpha if alpha != 1 else cotangent],
+        [cotangent if factor == 1 else cotangent * factor],
         retain_graph=True,
     )
     return part

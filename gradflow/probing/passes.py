@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
 from gradflow.determinism import preserved_random_state
 from gradflow.errors import ProbeError
@@ -82,7 +83,12 @@ def run_passes(
     batch = batch_size(inputs)
     if batch == 0:
         raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters:
+        raise ProbeError(
+            f"no parameter of {type(model).__name__} needs a gradient; "
+            "call model.requires_grad_() before probing"
+        )
     handling = BatchNormHandling(bn)
     reducer = Reducer(batch)
     forward = ForwardMeasures(reducer)
@@ -98,12 +104,12 @@ def run_passes(
         del outputs, called_with
         runs = identity_runs(tracer.units)
         values = forward.of(tracer.units)
-        numel = [math.prod(_fork_shape(unit)) for unit in tracer.units]
+        numel = [math.prod(unit.fork.shape) for unit in tracer.units]
         reader = PartReader(tracer.units, root_of(value))
         backward = BackwardMeasures(reader.places, runs, reducer)
         tracer.forget_graph()
-        wanted = parameters + (leaves if _forks_at_input(tracer.units, leaves) else [])
-        with reader.hooked(backward):
+        wanted = [*parameters, *(leaves if _stands_on_no_parameter(tracer.units, parameters) else ())]
+        with reader.hooked(backward), handling.replacing_backward(root_of(value)):
             gradients = torch.autograd.grad(
                 value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
             )
@@ -139,17 +145,27 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _fork_shape(unit: TracedUnit) -> torch.Size:
-    """Return the shape of x_l, which autograd keeps beside the node."""
-    metadata = unit.fork.node._input_metadata  # noqa: SLF001 - documented on Node, without another name
-    return torch.Size(metadata[unit.fork.output].shape)
+def _stands_on_no_parameter(units: list[TracedUnit], parameters: list[Tensor]) -> bool:
+    """Whether some unit's x_l depends on no parameter that needs a gradient, only on the inputs.
 
-
-def _forks_at_input(units: list[TracedUnit], leaves: list[Tensor]) -> bool:
-    """Whether some unit's x_l is the network's own input."""
-    ends = {id(leaf) for leaf in leaves}
-    return any(
-        origin is not None and is_leaf(origin) and id(leaf_of(origin)) in ends
-        for unit in units
-        for origin, _ in unit.fork.node.next_functions
-    )
+    Autograd computes what leads to the tensors that it is asked for. Where a stem is frozen
+    or absent, that must be the inputs, or the first fork would not be reached.
+    """
+    wanted = {id(parameter) for parameter in parameters}
+    reaching: set[Node] = set()
+    for unit in units:
+        stack, seen, found = [unit.fork.node], {unit.fork.node}, False
+        while stack and not found:
+            node = stack.pop()
+            for origin, _ in node.next_functions:
+                if origin is None:
+                    continue
+                if (is_leaf(origin) and id(leaf_of(origin)) in wanted) or origin in reaching:
+                    found = True
+                elif origin not in seen and not is_leaf(origin):
+                    seen.add(origin)
+                    stack.append(origin)
+        if not found:
+            return True
+        reaching |= seen
+    return False

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_BLOCK = 1024
+_BLOCK = 256
 _SHORTEST_BLOCK = 64
 """Shorter blocks are not worth their number; torch.sum adds pairwise and is as good."""
 
@@ -92,25 +92,38 @@ class Reducer:
     def squares(self, value: Tensor) -> Squares:
         """Return ‖value‖² for each sample."""
         rows = self._rows(value)
-        if _is_quick(rows):
-            quick = _sum_of_squares(rows)
-            total = float(quick.sum())
-            in_range = _SMALLEST_MEAN_SQUARE * rows.numel() < total < math.inf
-            if in_range or (total == 0.0 and not rows.any()):
-                return Squares(torch.from_numpy(quick), _NONE)
         # On other devices every look at a value would wait for it, so all is done in float64.
-        wide = rows.double()
-        return Squares(wide.square().sum(1), (~wide.isfinite()).sum())
+        if not _is_quick(rows):
+            return _wide_squares(rows)
+        quick = _sum_of_squares(rows)
+        least = _SMALLEST_MEAN_SQUARE * rows.shape[1]
+        doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
+        if not len(doubtful):
+            return Squares(torch.from_numpy(quick), _NONE)
+        again = _wide_squares(rows[torch.from_numpy(doubtful)])
+        quick[doubtful] = again.per_sample.numpy()
+        return Squares(torch.from_numpy(quick), again.nonfinite)
 
     @torch.no_grad()
-    def inner(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return ⟨first, second⟩ for each sample, shape (batch,), float64."""
+    def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
+        """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
+
+        Args:
+            first: a tensor.
+            second: another of its shape.
+            sizes: what `squares` says of the two, if that is known: it tells whether products
+                leave the range of the dtype.
+        """
         rows, others = self._rows(first), self._rows(second, first)
-        if _is_quick(rows) and _is_quick(others):
-            product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
-            if math.isfinite(float(product.sum())):
-                return product
-        return (rows.double() * others.double()).sum(1)
+        if not (_is_quick(rows) and _is_quick(others)):
+            return (rows.double() * others.double()).sum(1)
+        product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
+        sizes = sizes or (self.squares(first), self.squares(second))
+        size = (sizes[0].per_sample * sizes[1].per_sample).sqrt()
+        doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & product.isfinite())
+        if doubtful.any():
+            product[doubtful] = (rows[doubtful].double() * others[doubtful].double()).sum(1)
+        return product
 
     @torch.no_grad()
     def sum_of(self, parts: list[Tensor]) -> Tensor:
@@ -164,6 +177,11 @@ class Reducer:
         if self._scratch is None or self._scratch.numel() < like.numel() or self._scratch.dtype != like.dtype:
             self._scratch = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
         return self._scratch[: like.numel()].view(like.shape)
+
+
+def _wide_squares(rows: Tensor) -> Squares:
+    wide = rows.double()
+    return Squares(wide.square().sum(1), (~wide.isfinite()).sum())
 
 
 def on_host(value: Tensor) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +11,15 @@ from torch import Tensor, nn
 
 from gradflow.determinism import preserved_random_state
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
-from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.probing.loss import Loss, evaluate_loss, root_of
 from gradflow.probing.measuring import probe
-from gradflow.probing.model import eager
 from gradflow.probing.oracle import oracle
 from gradflow.probing.passes import run_passes
 from gradflow.tolerances import oracle_agreement
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import call_model
+from gradflow.units.eager import eager
 from gradflow.units.state import preserved_model
-from gradflow.units.tracing import Bystander, UnitTracer
 
 _COMPARED = (
     "x_norm",
@@ -68,6 +66,7 @@ def self_test(
         units: as for `probe`.
     """
     model = eager(model)
+    units = units if units is None or isinstance(units, str) else tuple(units)
     before = _fingerprint(model)
     plain = _plain_pass(model, inputs, targets, loss, bn)
     again = _plain_pass(model, inputs, targets, loss, bn)
@@ -96,18 +95,16 @@ Result = tuple[bool, str]
 def _plain_pass(model: nn.Module, inputs: Inputs, targets: Any, loss: Loss | None, bn: BatchNormMode) -> Pass:
     """Return loss and parameter gradients with nothing attached.
 
-    Frozen batch normalisation is not torch's own, so there the function mode that replaces
-    it stays, and nothing else.
+    Frozen batch normalisation is not torch's own, so what replaces it stays, and nothing else.
     """
     handling = BatchNormHandling(bn)
-    frozen = UnitTracer(Bystander(), lambda _: False, handling.overrides) if bn == "frozen" else nullcontext()
     with preserved_model(model), preserved_random_state(), torch.enable_grad():
         handling.prepare(model)
-        with frozen:
-            outputs = call_model(model, inputs)
-        value = evaluate_loss(outputs, targets, loss)
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        return value.detach(), list(torch.autograd.grad(value, parameters, allow_unused=True))
+        with handling.replacing():
+            value = evaluate_loss(call_model(model, inputs), targets, loss)
+        with handling.replacing_backward(root_of(value)):
+            return value.detach(), list(torch.autograd.grad(value, parameters, allow_unused=True))
 
 
 def _same_bits(first: Pass, second: Pass, claim: str) -> Result:

@@ -19,7 +19,8 @@ from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk
 
 _LAYOUT = {
     "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Clone", "ToCopy",
-    "Alias", "Squeeze", "Unsqueeze", "AsStrided", "Unflatten", "Contiguous", "Roll",
+    "Alias", "Squeeze", "Unsqueeze", "AsStrided", "Unflatten", "Contiguous",
+    "BackwardHookFunction",  # stands where somebody's full backward hook on a module is
 }  # fmt: skip
 """Nodes that move values or change their type, and compute nothing."""
 
@@ -34,7 +35,7 @@ _SUBSAMPLING = {"Slice", "Select", "AvgPool2D", "MaxPool2DWithIndices", "Mean", 
 _SCALING = {"Mul", "Div"}
 _GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
 _SHORTCUT = _LAYOUT | set(_NORMALISATION) | _PROJECTION | _PADDING | _SUBSAMPLING | _SCALING | _GATE | {
-    "NativeDropout", "FusedDropout",
+    "NativeDropout", "FusedDropout", "Roll",
 }  # fmt: skip
 """All that may stand on a shortcut."""
 
@@ -130,10 +131,14 @@ def split_addition(walk: Walk) -> Split | str:
 
 
 def _size(walk: Walk, side: int) -> tuple[int, int, int]:
-    """Return a side's weights, parameters and nodes. A gate's weight is not one of the path itself."""
+    """Return a side's weights, their elements, and its nodes: what makes a path the longer one.
+
+    A gate's weight is not one of the path itself. Between two paths of one weight each, a
+    1×1 convolution is the shorter beside a 3×3.
+    """
     own, nodes = walk.parameters_of(side), walk.nodes_of(side)
     weights = sum(leaf.ndim > 1 for leaf in own) - _has_gate(nodes)
-    return max(weights, 0), len(own), len(nodes)
+    return max(weights, 0), sum(leaf.numel() for leaf in own), len(nodes)
 
 
 def _shortcut_kind(nodes: list[Node], weights: int, gated: bool) -> str:

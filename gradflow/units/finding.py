@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gradflow.determinism import preserved_random_state
 from gradflow.errors import NoResidualUnitError, ProbeError
 from gradflow.units.calling import Inputs, call_model, traceable
+from gradflow.units.eager import eager
 from gradflow.units.modules import watching
 from gradflow.units.state import preserved_model
 from gradflow.units.tracing import Bystander, PassedOver, TracedUnit, UnitTracer
@@ -74,6 +75,7 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
     Raises:
         NoResidualUnitError: if there is no unit.
     """
+    model = eager(model)
     selected = selector(units)
     tracer = UnitTracer(Bystander(), selected)
     called_with, _ = traceable(inputs)

@@ -29,6 +29,11 @@ class Port:
     node: Node
     output: int
 
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the value, which autograd keeps beside the node."""
+        return torch.Size(self.node._input_metadata[self.output].shape)  # noqa: SLF001 - documented on Node
+
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Port | None:
         """Return where `tensor` comes from, or None for a tensor without history."""

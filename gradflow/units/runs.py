@@ -27,8 +27,16 @@ class Run:
 
 
 def has_identity_form(unit: TracedUnit) -> bool:
-    """Whether the unit is of the form of eq. 3: identity shortcut, nothing after the addition."""
-    return unit.shortcut == "identity" and unit.post_activation == "identity"
+    """Whether the unit is of the form of eq. 3: x_l itself is an operand, y_l itself is x_{l+1}.
+
+    A reshaped or transposed x is the identity as far as norms go, but not element by element.
+    """
+    return (
+        unit.shortcut == "identity"
+        and unit.post_activation == "identity"
+        and unit.shortcut_is_fork
+        and unit.out == unit.total
+    )
 
 
 def identity_runs(units: Sequence[TracedUnit]) -> list[Run]:

@@ -16,12 +16,18 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
     Batch normalisation writes its running statistics in every training-mode forward pass.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    buffers = [
+        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()  # noqa: SLF001 - named_buffers leaves out None
+    ]
     try:
         yield
     finally:
         for module, mode in modes:
             module.training = mode
         with torch.no_grad():
-            for buffer, saved in buffers:
-                buffer.copy_(saved)
+            for module, name, buffer, saved in buffers:
+                module._buffers[name] = buffer  # noqa: SLF001 - forward may have put another in its place
+                if buffer is not None and saved is not None:
+                    buffer.copy_(saved)

@@ -11,7 +11,7 @@ before an in-place operation can overwrite them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MethodWrapperType
 from typing import Any, Protocol
 
@@ -66,13 +66,22 @@ class TracedUnit:
     def __post_init__(self) -> None:
         self.out = self.total
 
+    def operand(self, index: int) -> tuple[Port, float]:
+        """Return operand `index` of the addition, and what the addition multiplies it by.
+
+        That is 1, but for the second operand of ``torch.add(…, alpha=…)``.
+        """
+        node, output = self.total.node.next_functions[index]
+        assert node is not None, "an operand of a residual addition has a history"
+        alpha = getattr(self.total.node, "_saved_alpha", 1) if index == 1 else 1
+        return Port(node, output), float(alpha)
+
     @property
     def shortcut_is_fork(self) -> bool:
         """Whether x_l itself is an operand of the addition, with nothing on its way."""
         if self.split is None:
             return False
-        origin, output = self.total.node.next_functions[self.split.shortcut_operand]
-        return origin is self.fork.node and output == self.fork.output
+        return self.operand(self.split.shortcut_operand)[0] == self.fork
 
 
 @dataclass(frozen=True)
@@ -235,6 +244,8 @@ class UnitTracer(TorchFunctionMode):
             self._count_uses(used, result)
             return result
         alpha = kwargs.get("alpha", 1)
+        if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":
+            split = replace(split, shortcut="scaled")  # y = F + α x
         values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
         self.observer.operands(split, values[split.shortcut_operand], values[1 - split.shortcut_operand])
         result = func(*args, **kwargs)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cases
 import pandas as pd
 import pytest
 import torch
 from left_alone import Snapshot
-from small_networks import Chain, LinearBranches, labels, rows, seeded
-from torch import Tensor, nn
+from small_networks import Chain, labels, rows, seeded
 
 from gradflow import build_model, check, probe
 from gradflow.errors import ProbeError
-from gradflow.probing.capture import captured
 from gradflow.record.schema import CHECKS
 from gradflow.tolerances import UNIT_ROUNDOFF
 
@@ -98,43 +94,6 @@ def test_other_shortcuts_are_findings(shortcut: str, words: str) -> None:
     assert first["finding"].str.contains(f"h is a {words} shortcut").all()
 
 
-def test_default_spans() -> None:
-    """Eq. 3 on each unit; eq. 4 and 5 from a chain's start to each l and from each l to its end."""
-    model = seeded(lambda: Chain(units=4))
-    checks = check(model, rows(), labels(), dtypes=[torch.float64]).checks
-
-    def spans(equation: str, form: str) -> set[tuple[int, int]]:
-        chosen = checks[(checks["equation"] == equation) & (checks["form"] == form)]
-        assert not chosen.duplicated(["span_start", "span_end"]).any()
-        return set(zip(chosen["span_start"], chosen["span_end"], strict=True))
-
-    both = {(0, 1), (0, 2), (0, 3), (0, 4), (1, 4), (2, 4), (3, 4)}
-    assert spans("3", "forward") == {(0, 1), (1, 2), (2, 3), (3, 4)}
-    assert spans("4", "forward") == both
-    assert spans("5", "telescoped") == both
-    assert spans("5", "vjp") == {(0, 4), (1, 4), (2, 4), (3, 4)}
-
-
-def test_spans_that_are_asked_for() -> None:
-    """Any spans inside a chain may be asked for, and only those are checked."""
-    model = seeded(lambda: Chain(units=5))
-    asked = [(1, 4), (2, 3), (0, 5), (1, 3)]
-    checks = check(model, rows(), labels(), spans=asked, dtypes=[torch.float64]).checks
-    for form in ("telescoped", "vjp"):
-        chosen = checks[checks["form"] == form]
-        assert set(zip(chosen["span_start"], chosen["span_end"], strict=True)) == set(asked)
-    assert checks["holds"].all()
-    assert set(checks[checks["equation"] == "3"]["span_start"]) == {2}
-
-
-@pytest.mark.parametrize("span", [(1, 5), (2, 2), (4, 3), (0, 100), (-1, 2), (3, 4)])
-def test_spans_that_cannot_be_compared_are_refused(span: tuple[int, int]) -> None:
-    """A span across a stage, or of no unit, is refused; the error names the spans that there are."""
-    with pytest.raises(ProbeError, match=r"cannot be compared.*inside 0-2, 2-3, 4-5, 5-6, 7-9$") as refusal:
-        checks_of(PREACT20, spans=[span])
-    assert f"span {span[0]}-{span[1]} " in str(refusal.value)
-
-
 @pytest.mark.parametrize(
     ("equations", "named"), [(["6"], "6"), (["3", "8", "x"], "8, x"), ([], r"\(none was asked for\)")]
 )
@@ -198,141 +157,6 @@ def test_model_and_parameters_are_as_before() -> None:
     check(model, PREACT20.inputs(), PREACT20.targets())
     before.assert_unchanged()
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-
-
-def test_the_paper_s_form_is_a_sum_of_products_of_single_branches() -> None:
-    """One backward pass for ΣF gives what a vector-Jacobian product for each F_i, added up, gives."""
-    model = seeded(lambda: Chain(units=4)).double()
-    with captured(model, rows(dtype=torch.float64), labels()) as capture:
-        together = capture.branch_sum_vjps(0, 3)
-        cotangent = capture.gradients[capture.units[3].out]
-        assert len(together) == 4
-    x = model.stem(rows(dtype=torch.float64)).detach()
-    for first in range(4):
-        start = x.clone().requires_grad_()
-        value, expected = start, torch.zeros_like(x)
-        for f in model.branches[first:]:
-            (product,) = torch.autograd.grad(f(value), start, cotangent, retain_graph=True)
-            expected = expected + product
-            value = value + f(value)
-        assert torch.allclose(together[first], expected, rtol=1e-13, atol=1e-15)
-        x = (x + model.branches[first](x)).detach()
-
-
-def test_linear_networks_by_hand() -> None:
-    """With F_i(x) = A_i x the paper's bracket is (I + A_2)(I + A_1) − I, whatever the batch."""
-    a, b = torch.randn(3, 3).double(), torch.randn(3, 3).double()
-    model = LinearBranches(a, b).double()
-    with captured(model, rows(4, 3, torch.float64), loss=lambda y: y.sum()) as capture:
-        (product, _) = capture.branch_sum_vjps(0, 1)
-    identity = torch.eye(3).double()
-    bracket = (identity + b) @ (identity + a) - identity
-    assert torch.allclose(product, torch.ones(4, 3).double() @ bracket, rtol=1e-13)
-
-
-@pytest.mark.parametrize(
-    "combine",
-    [
-        lambda x, f: f(x).add_(x),
-        lambda x, f: torch.add(x, f(x), alpha=0.5),
-        lambda x, f: x + (f(x) + f(x)),
-    ],
-    ids=["in place", "alpha on the branch", "branch used twice"],
-)
-def test_equations_hold_however_an_identity_unit_is_written(combine) -> None:
-    """Every identity unit is of the form of eq. 3: F is all that is added to x."""
-    checks = check(seeded(lambda: Chain(combine)), rows(), labels()).checks
-    assert checks["expected_to_hold"].all()
-    assert checks["holds"].all(), checks[~checks["holds"]].to_string()
-
-
-def test_a_scale_in_the_addition_is_a_finding() -> None:
-    """y = F(x) + ½ x written with torch.add's alpha is no identity unit, and no failure."""
-    model = seeded(lambda: Chain(lambda x, f: torch.add(f(x), x, alpha=0.5)))
-    checks = check(model, rows(), labels()).checks
-    assert not checks["expected_to_hold"].any()
-
-
-class Tapped(Chain):
-    """A network whose loss sees every x_l, so that eq. 5 has a term for each tap."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        x, total = self.stem(x), 0.0
-        for f in self.branches:
-            total = total + x.square().mean()
-            x = x + f(x)
-        return self.head(x).square().mean() + total
-
-
-def test_eq_5_is_not_expected_to_hold_with_consumers_outside() -> None:
-    """Eq. 5 is for a loss that sees x_l through x_L alone; with taps its deviation is a finding."""
-    checks = check(seeded(Tapped), rows(), loss=lambda value: value).checks
-    backward = checks["equation"] == "5"
-    assert checks[~backward]["expected_to_hold"].all()
-    assert checks[~backward]["holds"].all()
-    assert not checks[backward]["expected_to_hold"].any()
-    assert not checks[backward]["holds"].any()
-    assert checks[backward]["finding"].notna().all()
-
-
-def test_eq_5_is_expected_to_hold_above_the_last_tap() -> None:
-    """A consumer outside the span changes nothing inside it, one at its end included."""
-
-    class TappedOnce(Chain):
-        def forward(self, x: Tensor) -> Tensor:
-            x, total = self.stem(x), 0.0
-            for index, f in enumerate(self.branches):
-                total = total + (x.square().mean() if index == 2 else 0.0)
-                x = x + f(x)
-            return self.head(x).square().mean() + total
-
-    model = seeded(lambda: TappedOnce(units=4))
-    checks = check(model, rows(), loss=lambda value: value, spans=[(0, 2), (3, 4)], equations="5").checks
-    assert checks["expected_to_hold"].all()
-    assert checks["holds"].all()
-
-
-class ChangesLayout(nn.Module):
-    """Two identity units on images and two on channels last, with a permutation between."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, 4, 1)
-        self.convolutions = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
-        self.linears = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
-        for layer in self.convolutions:
-            x = x + torch.tanh(layer(x))
-        x = x.permute(0, 2, 3, 1)
-        for layer in self.linears:
-            x = x + torch.tanh(layer(x))
-        return x.square().mean()
-
-
-@pytest.mark.parametrize("side", [4, 5])
-def test_a_change_of_layout_is_no_failure(side: int) -> None:
-    """Where x_{l+1} is y_l in another order, nothing that is expected to hold fails."""
-    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    checks = check(seeded(ChangesLayout), images, loss=lambda value: value).checks
-    failed = checks[checks["expected_to_hold"] & ~checks["holds"]]
-    assert failed.empty, failed.to_string()
-
-
-@cases.each(
-    [case for case in cases.COUNTED if case.name in {"twins_svt_small", "deit_tiny_patch16_224", "llama"}]
-)
-def test_nothing_fails_on_networks_from_elsewhere(case: cases.Counted) -> None:
-    """What is expected to hold on other people's networks does, and there is some of it."""
-
-    def loss(outputs: Any) -> Tensor:
-        return (outputs if isinstance(outputs, Tensor) else outputs.logits).square().mean()
-
-    checks = check(case.build(), case.inputs(), loss=loss, dtypes=[torch.float32]).checks
-    expected = checks[checks["expected_to_hold"]]
-    assert len(expected) > 10
-    assert expected["holds"].all(), expected[~expected["holds"]].to_string()
 
 
 def test_names_may_come_from_a_generator() -> None:

@@ -9,12 +9,11 @@ import cases
 import pandas as pd
 import pytest
 import torch
-from small_networks import Chain, Residual, branch, labels, rows, seeded
+from small_networks import Chain, branch, labels, rows, seeded
 from torch import Tensor, nn
 
 import gradflow
 from gradflow import build_model, probe
-from gradflow.errors import ProbeError
 from gradflow.record.schema import PARAMETERS, STEPS, UNITS
 from gradflow.tolerances import sum_of_terms
 
@@ -156,43 +155,6 @@ def test_a_value_that_could_not_be_read_is_said() -> None:
         assert "x_norm of unit 0 ()" in {entry["what"] for entry in record.meta["skipped"]}
     else:
         assert record.units["x_norm"][0] == pytest.approx(record.units["shortcut_norm"][0])
-
-
-def test_compiled_models_are_looked_through(monkeypatch) -> None:
-    """The module under `torch.compile` is measured; the compiler never runs."""
-    model = seeded(Chain)
-    compiled = torch.compile(model)
-
-    def never(*_: object, **__: object) -> None:
-        raise AssertionError("the compiler ran")
-
-    monkeypatch.setattr(type(compiled), "__call__", never)
-    pd.testing.assert_frame_equal(
-        probe(compiled, rows(), labels()).units, probe(model, rows(), labels()).units
-    )
-    assert probe(compiled, rows(), labels()).meta["model"]["name"] == "Chain"
-
-
-def test_models_compiled_in_part_or_in_place_are_refused() -> None:
-    """A compiled part would hide its units in silence, so it is refused by name."""
-    model = nn.Sequential(nn.Linear(4, 4), Residual(branch()))
-    model[1].compile()
-    with pytest.raises(ProbeError, match=r"^1 is compiled.*probe before torch.compile"):
-        probe(model, rows(), loss=torch.sum)
-    model = nn.Sequential(nn.Linear(4, 4), torch.compile(Residual(branch())))
-    with pytest.raises(ProbeError, match=r"^1 is compiled"):
-        probe(model, rows(), loss=torch.sum)
-
-
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
-def test_torchscript_is_refused() -> None:
-    """No function mode sees inside TorchScript, so it is refused, naming what to give instead."""
-    traced = torch.jit.trace(Residual(branch()), rows())
-    with pytest.raises(ProbeError, match=r"TorchScript.*give the module it came from"):
-        probe(traced, rows(), loss=torch.sum)
-    with pytest.raises(ProbeError, match=r"^0 is TorchScript"):
-        probe(nn.Sequential(traced), rows(), loss=torch.sum)
 
 
 def test_inputs_of_several_kinds_are_measured_alike() -> None:

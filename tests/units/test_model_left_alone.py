@@ -82,14 +82,3 @@ def test_gradients_may_be_off_around_it() -> None:
     with torch.no_grad():
         assert len(find_units(Chain(), rows())) == 3
         assert not torch.is_grad_enabled()
-
-
-def test_compiled_models_are_looked_through(monkeypatch) -> None:
-    """The compiler is never run: the units are those of the module underneath."""
-
-    def never(*_: object) -> None:
-        raise AssertionError("the compiler ran")
-
-    compiled = torch.compile(Chain(), backend=never)
-    monkeypatch.setattr(type(compiled), "__call__", never)
-    assert len(find_units(compiled, rows())) == 3

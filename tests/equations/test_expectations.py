@@ -1,0 +1,118 @@
+"""What is expected to hold, and what is a finding: other writings, taps, changes of layout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cases
+import pytest
+import torch
+from small_networks import Chain, labels, rows, seeded
+from torch import Tensor, nn
+
+from gradflow import check
+
+
+@pytest.mark.parametrize(
+    "combine",
+    [
+        lambda x, f: f(x).add_(x),
+        lambda x, f: torch.add(x, f(x), alpha=0.5),
+        lambda x, f: x + (f(x) + f(x)),
+    ],
+    ids=["in place", "alpha on the branch", "branch used twice"],
+)
+def test_equations_hold_however_an_identity_unit_is_written(combine) -> None:
+    """Every identity unit is of the form of eq. 3: F is all that is added to x."""
+    checks = check(seeded(lambda: Chain(combine)), rows(), labels()).checks
+    assert checks["expected_to_hold"].all()
+    assert checks["holds"].all(), checks[~checks["holds"]].to_string()
+
+
+def test_a_scale_in_the_addition_is_a_finding() -> None:
+    """y = F(x) + ½ x written with torch.add's alpha is no identity unit, and no failure."""
+    model = seeded(lambda: Chain(lambda x, f: torch.add(f(x), x, alpha=0.5)))
+    checks = check(model, rows(), labels()).checks
+    assert not checks["expected_to_hold"].any()
+
+
+class Tapped(Chain):
+    """A network whose loss sees every x_l, so that eq. 5 has a term for each tap."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, total = self.stem(x), 0.0
+        for f in self.branches:
+            total = total + x.square().mean()
+            x = x + f(x)
+        return self.head(x).square().mean() + total
+
+
+def test_eq_5_is_not_expected_to_hold_with_consumers_outside() -> None:
+    """Eq. 5 is for a loss that sees x_l through x_L alone; with taps its deviation is a finding."""
+    checks = check(seeded(Tapped), rows(), loss=lambda value: value).checks
+    backward = checks["equation"] == "5"
+    assert checks[~backward]["expected_to_hold"].all()
+    assert checks[~backward]["holds"].all()
+    assert not checks[backward]["expected_to_hold"].any()
+    assert not checks[backward]["holds"].any()
+    assert checks[backward]["finding"].notna().all()
+
+
+def test_eq_5_is_expected_to_hold_above_the_last_tap() -> None:
+    """A consumer outside the span changes nothing inside it, one at its end included."""
+
+    class TappedOnce(Chain):
+        def forward(self, x: Tensor) -> Tensor:
+            x, total = self.stem(x), 0.0
+            for index, f in enumerate(self.branches):
+                total = total + (x.square().mean() if index == 2 else 0.0)
+                x = x + f(x)
+            return self.head(x).square().mean() + total
+
+    model = seeded(lambda: TappedOnce(units=4))
+    checks = check(model, rows(), loss=lambda value: value, spans=[(0, 2), (3, 4)], equations="5").checks
+    assert checks["expected_to_hold"].all()
+    assert checks["holds"].all()
+
+
+class ChangesLayout(nn.Module):
+    """Two identity units on images and two on channels last, with a permutation between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 1)
+        self.convolutions = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+        self.linears = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for layer in self.convolutions:
+            x = x + torch.tanh(layer(x))
+        x = x.permute(0, 2, 3, 1)
+        for layer in self.linears:
+            x = x + torch.tanh(layer(x))
+        return x.square().mean()
+
+
+@pytest.mark.parametrize("side", [4, 5])
+def test_a_change_of_layout_is_no_failure(side: int) -> None:
+    """Where x_{l+1} is y_l in another order, nothing that is expected to hold fails."""
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    checks = check(seeded(ChangesLayout), images, loss=lambda value: value).checks
+    failed = checks[checks["expected_to_hold"] & ~checks["holds"]]
+    assert failed.empty, failed.to_string()
+
+
+@cases.each(
+    [case for case in cases.COUNTED if case.name in {"twins_svt_small", "deit_tiny_patch16_224", "llama"}]
+)
+def test_nothing_fails_on_networks_from_elsewhere(case: cases.Counted) -> None:
+    """What is expected to hold on other people's networks does, and there is some of it."""
+
+    def loss(outputs: Any) -> Tensor:
+        return (outputs if isinstance(outputs, Tensor) else outputs.logits).square().mean()
+
+    checks = check(case.build(), case.inputs(), loss=loss, dtypes=[torch.float32]).checks
+    expected = checks[checks["expected_to_hold"]]
+    assert len(expected) > 10
+    assert expected["holds"].all(), expected[~expected["holds"]].to_string()
