@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import matplotlib as mpl
 import pytest
+import torch
 
 mpl.use("Agg")  # no test opens a window
+torch.set_num_threads(1)  # tests run side by side; more threads than cores only wait for each other
 
 
 @pytest.fixture(autouse=True)

@@ -170,7 +170,9 @@ class _Evaluation:
             "error": error,
             "tolerance": tolerance,
             "holds": error is not None and error <= tolerance,
-            "expected_to_hold": chain.identity and not self._tapped(number, span),
+            "expected_to_hold": chain.identity
+            and not self._tapped(number, span)
+            and self._reached(number, span),
             "detectable": residual.detectable(tolerance) if residual is not None else None,
             "finding": self._finding(number, span, comparable, error),
         }
@@ -179,10 +181,17 @@ class _Evaluation:
         """Whether a gradient from outside reaches the span: eq. 5 has no term for it."""
         return number == "5" and not self._capture.other.isdisjoint(range(*span))
 
+    def _reached(self, number: str, span: Span) -> bool:
+        """Whether the loss depends on the span at all, as eq. 5 presumes."""
+        ports = (self._units[index].out for index in range(*span))
+        return number != "5" or all(port in self._capture.gradients for port in ports)
+
     def _finding(self, number: str, span: Span, comparable: bool, error: float | None) -> str | None:
         reasons = dict.fromkeys(why_not(self._units[index]) for index in range(*span))
         if self._tapped(number, span):
             reasons["something outside the units also uses x_l"] = None
+        if not self._reached(number, span):
+            reasons["the loss does not depend on it"] = None
         words = "; ".join(reason for reason in reasons if reason)
         if not comparable:
             words = "; ".join(filter(None, [words, "its ends have different shapes or were not reached"]))

@@ -17,8 +17,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointError
 
 from gradflow.errors import ProbeError
 
@@ -72,27 +72,20 @@ class BatchNormHandling:
         return _Replacing(self.overrides) if self.mode == "frozen" else nullcontext()
 
     @contextmanager
-    def replacing_backward(self, root: Node) -> Iterator[None]:
-        """Do the same during the backward pass from `root`, for activation checkpointing.
+    def recomputing(self) -> Iterator[None]:
+        """Run a backward pass inside; explain what frozen statistics do to checkpointed parts.
 
-        That runs parts of the forward pass again. The mode is entered by a hook because
-        `torch.autograd.grad` would itself be taken for a function to replace, and modes are
-        off while one runs.
+        Raises:
+            ProbeError: if a part of the forward pass is run again with other batch statistics.
         """
-        entered: list[AbstractContextManager[object]] = []
-
-        def enter(_: object) -> None:
-            mode = self.replacing()
-            mode.__enter__()
-            entered.append(mode)
-
-        hook = root.register_prehook(enter)
         try:
             yield
-        finally:
-            hook.remove()
-            for mode in entered:
-                mode.__exit__(None, None, None)
+        except CheckpointError as error:
+            remedy = "use bn='batch' or bn='running', or switch" if self.mode == "frozen" else "switch"
+            raise ProbeError(
+                "activation checkpointing runs part of the forward pass again in the backward pass, and "
+                f"with bn='{self.mode}' that came out differently; {remedy} checkpointing off"
+            ) from error
 
     def _batch_norm(
         self,

@@ -170,7 +170,7 @@ def captured(
         wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
         reader = PartReader(tracer.units, root_of(value))
         listener = _Gradients(reader, tracer.units)
-        with reader.hooked(listener), handling.replacing_backward(root_of(value)):
+        with reader.hooked(listener), handling.recomputing():
             torch.autograd.grad(value, [*wanted, *leaves], allow_unused=True, retain_graph=True)
         reader.read_mixed(tracer.units, listener)
         yield Capture(

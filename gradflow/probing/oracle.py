@@ -255,5 +255,5 @@ def _sample_columns(prefix: str, s: Tensor, b: Tensor, batch: int) -> dict[str, 
         columns[f"{prefix}cancellation_{suffix}"] = float(np.quantile(rho, quantile))
         columns[f"{prefix}survival_{suffix}"] = float(np.quantile(survival, quantile))
     if not prefix:
-        columns["zero_samples"] = int((~used).sum())
+        columns["zero_samples"] = int((squares == 0).sum())
     return columns

@@ -109,7 +109,7 @@ def run_passes(
         backward = BackwardMeasures(reader.places, runs, reducer)
         tracer.forget_graph()
         wanted = [*parameters, *(leaves if _stands_on_no_parameter(tracer.units, parameters) else ())]
-        with reader.hooked(backward), handling.replacing_backward(root_of(value)):
+        with reader.hooked(backward), handling.recomputing():
             gradients = torch.autograd.grad(
                 value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
             )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gradflow.determinism import preserved_random_state
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
-from gradflow.probing.loss import Loss, evaluate_loss, root_of
+from gradflow.probing.loss import Loss, evaluate_loss
 from gradflow.probing.measuring import probe
 from gradflow.probing.oracle import oracle
 from gradflow.probing.passes import run_passes
@@ -103,7 +103,7 @@ def _plain_pass(model: nn.Module, inputs: Inputs, targets: Any, loss: Loss | Non
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         with handling.replacing():
             value = evaluate_loss(call_model(model, inputs), targets, loss)
-        with handling.replacing_backward(root_of(value)):
+        with handling.recomputing():
             return value.detach(), list(torch.autograd.grad(value, parameters, allow_unused=True))
 
 

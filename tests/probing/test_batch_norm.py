@@ -146,12 +146,18 @@ class Checkpointed(ConvolutionalChain):
         return self.head(x.mean((2, 3)))
 
 
-@pytest.mark.parametrize("bn", MODES)
+@pytest.mark.parametrize("bn", ["batch", "running"])
 def test_recomputed_branches_are_normalised_in_the_same_way(bn: str) -> None:
-    """Checkpointing runs the branch again in the backward pass: with the same statistics, or not at all."""
+    """Checkpointing runs the branch again in the backward pass, with the same statistics."""
     model = seeded(Checkpointed).double()
     recomputed = probe(model, IMAGES, labels(4), bn=bn).units
     model.recompute = False
     kept = probe(model, IMAGES, labels(4), bn=bn).units
     for column in ("branch_norm", "grad_branch_norm", "grad_in_norm", "param_grad_norm"):
         assert recomputed[column].tolist() == pytest.approx(kept[column].tolist(), rel=1e-12)
+
+
+def test_recomputed_branches_cannot_be_frozen() -> None:
+    """Frozen statistics do not reach what checkpointing runs again: that is refused, with a way out."""
+    with pytest.raises(ProbeError, match="switch checkpointing off"):
+        probe(seeded(Checkpointed).double(), IMAGES, labels(4), bn="frozen")
