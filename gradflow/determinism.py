@@ -1,4 +1,4 @@
-"""Seeds, random states and deterministic kernels, each put back as it was.
+"""Seeds, random states and precision, each put back as it was.
 
 Everything here is a context manager: code that draws numbers or needs repeatable kernels
 says so for as long as it runs, and the caller's settings are untouched afterwards, also
@@ -7,15 +7,12 @@ after an exception.
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-
-_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 @contextmanager
@@ -64,31 +61,19 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def deterministic_kernels() -> Iterator[None]:
-    """Choose kernels that give the same bits on every run, with float32 products in full precision.
+def full_precision() -> Iterator[None]:
+    """Compute float32 products on CUDA in full precision.
 
-    cuDNN's autotuner is off, since it may choose another algorithm each time; TF32 is off,
-    which would keep 10 bits of the mantissa only and turn the check of an equation into a
-    check of TF32. An operation without a deterministic form warns and runs.
+    By default cuDNN rounds them to TF32, which keeps 10 bits of the mantissa: a tolerance that
+    is derived from float32 would then be about something else. Nothing changes on a CPU.
 
     Yields:
         nothing.
     """
-    cudnn = torch.backends.cudnn
-    settings = (cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32)
-    matmul_tf32 = torch.backends.cuda.matmul.allow_tf32
-    algorithms = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    workspace = os.environ.get(_CUBLAS_WORKSPACE)
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    settings = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
     try:
-        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = False, True, False
-        torch.backends.cuda.matmul.allow_tf32 = False
-        os.environ.setdefault(_CUBLAS_WORKSPACE, ":4096:8")  # without it cuBLAS refuses to be deterministic
-        torch.use_deterministic_algorithms(True, warn_only=True)
         yield
     finally:
-        cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = settings
-        torch.backends.cuda.matmul.allow_tf32 = matmul_tf32
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn_only)
-        if workspace is None:
-            os.environ.pop(_CUBLAS_WORKSPACE, None)
+        cudnn.allow_tf32, matmul.allow_tf32 = settings

@@ -81,6 +81,9 @@ def import_dependency(name: str) -> ModuleType:
         InstallationError: if it is missing or cannot work with the torch that is installed.
     """
     try:
+        importlib.import_module(
+            "numpy"
+        )  # torch swallows a Ctrl-C while it imports numpy, and goes on without
         return importlib.import_module(name)
     except ModuleNotFoundError as missing:
         package = name.partition(".")[0]

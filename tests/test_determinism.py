@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from contextlib import AbstractContextManager, suppress
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gradflow.determinism import deterministic_kernels, preserved_random_state, seeded
+from gradflow.determinism import full_precision, preserved_random_state, seeded
 
 
 def draw() -> tuple[Any, ...]:
@@ -52,33 +51,18 @@ def test_a_seed_gives_the_same_numbers() -> None:
     assert len(set(numbers)) == 3
 
 
-def settings() -> tuple[Any, ...]:
-    """Return all that `deterministic_kernels` sets."""
-    cudnn = torch.backends.cudnn
-    return (
-        cudnn.benchmark,
-        cudnn.deterministic,
-        cudnn.allow_tf32,
-        torch.backends.cuda.matmul.allow_tf32,
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
-    )
-
-
 @pytest.mark.parametrize("by_error", [False, True])
-@pytest.mark.parametrize("workspace", [None, ":16:8"])
-def test_kernel_settings_are_set_and_put_back(
-    by_error: bool, workspace: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Inside, kernels are deterministic and in full precision; outside, all is as before."""
-    if workspace is None:
-        monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
-    else:
-        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
-    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
-    before = settings()
-    with deterministic_kernels():
-        assert settings() == (False, True, False, False, True, True, workspace or ":4096:8")
-    leave(deterministic_kernels(), by_error=by_error)
-    assert settings() == before
+def test_precision_is_full_inside_and_put_back(by_error: bool) -> None:
+    """Inside, TF32 is off for products and convolutions; outside, all is as before."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        cudnn.allow_tf32 = matmul.allow_tf32 = True
+        with full_precision():
+            assert not cudnn.allow_tf32
+            assert not matmul.allow_tf32
+        leave(full_precision(), by_error=by_error)
+        assert cudnn.allow_tf32
+        assert matmul.allow_tf32
+    finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = before

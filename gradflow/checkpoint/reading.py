@@ -157,6 +157,12 @@ def _state_dict(content: Any, name: str) -> dict[str, Tensor]:
             + (f" and {_count(others, 'other entry', 'other entries')} ({listed})" if others else "")
             + f"; expected tensors by name, or a dictionary of them under {', '.join(_WRAPPERS)}"
         )
+    for key, value in tensors.items():
+        if value.layout != torch.strided or value.is_complex():
+            kind = "complex" if value.is_complex() else str(value.layout).removeprefix("torch.")
+            raise CheckpointError(
+                f"checkpoint '{name}' holds a {kind} tensor ('{key}'); expected dense tensors of real numbers"
+            )
     plain = {plain_name(key): value for key, value in tensors.items()}
     if len(plain) < len(tensors):
         twice = _count(tensors.keys() - plain.keys(), "tensor", "tensors")

@@ -5,7 +5,6 @@ Torch and pandas are not imported here: by the time that they fail, they have be
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass
 
 import click
@@ -15,6 +14,9 @@ from gradflow.errors import GradflowError
 CHECK_FAILED = 1
 UNUSABLE = 2
 INTERRUPTED = 130
+
+_LONGEST_PATH = 120
+"""Characters of a path that a message repeats; a path that is too long is what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Failure:
 def describe_failure(error: BaseException) -> Failure | None:
     """Return what to tell about `error`; None if it is a defect of gradflow, which needs its traceback."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return Failure("interrupted; no record was written", INTERRUPTED)
+        return Failure("interrupted; nothing half-written is left", INTERRUPTED)
     if isinstance(error, click.UsageError):
         where = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
         return _unusable(error.format_message() + where)
@@ -43,13 +45,17 @@ def describe_failure(error: BaseException) -> Failure | None:
         )
     if isinstance(error, MemoryError) or is_out_of_memory(error):
         return _unusable("not enough memory; lower --batch-size, or use a shallower --model")
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
-        return _unusable(f"cannot write {error.filename or 'the output'}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno is not None:
+        return _unusable(f"cannot use {_shortened(str(error.filename or 'the output'))}: {error.strerror}")
     return None
 
 
 def _unusable(message: str) -> Failure:
     return Failure(f"error: {_one_line(message)}", UNUSABLE)
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= _LONGEST_PATH else f"{path[:_LONGEST_PATH]}…"
 
 
 def _one_line(message: str) -> str:

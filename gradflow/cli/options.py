@@ -168,7 +168,7 @@ _OPTIONS = (
     click.option(
         "--seed",
         metavar="N",
-        type=click.IntRange(min=0),
+        type=click.IntRange(min=0, max=10**18),
         help="Seed of untrained weights and of the order of the data. [default: 0]",
     ),
     click.option(

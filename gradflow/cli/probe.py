@@ -96,12 +96,18 @@ def run_self_test(request: MeasurementRequest, words: tuple[str, ...]) -> int:
     """Run the self-test on the first batch and print its lines; return the exit status."""
     from gradflow.cli.measuring import blaming
     from gradflow.cli.preparing import measurements
+    from gradflow.cli.printing import print_json
 
     with blaming(f"the self-test on {request.spec}"):
         from gradflow.probing import self_test
 
         one = next(measurements(request, words))
-        result = self_test(one.model, one.inputs, one.targets, loss=one.loss, bn=request.bn)
-    for line in result.lines:
-        click.echo(line)
+        result = self_test(
+            one.model, one.inputs, one.targets, loss=one.loss, bn=request.bn, units=request.units
+        )
+    if request.form == "json":
+        print_json({"self_test": {"passed": result.passed, "lines": result.lines}})
+    else:
+        for line in result.lines:
+            click.echo(line)
     return 0 if result.passed else CHECK_FAILED

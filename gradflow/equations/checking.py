@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from gradflow.determinism import full_precision
 from gradflow.equations.evaluation import evaluate
 from gradflow.equations.spans import Span
 from gradflow.equations.statements import NUMBERS
@@ -74,10 +75,13 @@ def check(
     own = next(model.parameters()).dtype
     rows: list[dict[str, Any]] = []
     for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
-        run = model if dtype == own else copy.deepcopy(model).to(dtype)
+        run = model if dtype == own else _copy(model).to(dtype)
         given = inputs if dtype == own else cast(inputs, dtype)
         aims = targets if dtype == own else cast(targets, dtype)
-        with captured(run, given, aims, loss=loss, bn=bn, units=units) as capture:
+        with (
+            full_precision(),  # TF32 would make this a check of TF32
+            captured(run, given, aims, loss=loss, bn=bn, units=units) as capture,
+        ):
             rows += evaluate(capture, numbers, spans, str(dtype).removeprefix("torch."))
     keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
     table = pd.DataFrame([{**keys, **row} for row in rows])
@@ -88,6 +92,21 @@ def check(
         steps=record.steps,
         meta=record.meta,
     )
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """Return a copy of `model` to convert.
+
+    Raises:
+        ProbeError: if it cannot be copied, for instance because it keeps a value of a forward pass.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        raise ProbeError(
+            f"{type(model).__name__} cannot be copied for the check in another dtype "
+            f"({type(error).__name__}: {error}); give dtypes=[{next(model.parameters()).dtype}]"
+        ) from error
 
 
 def cast(value: Any, dtype: torch.dtype) -> Any:

@@ -151,8 +151,10 @@ def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[d
         "grad_sum_norm": _norm(g_y),
         "grad_out_norm": _norm(g_out),
     }
-    if g_x is None or g_y is None:
+    if g_x is None:
         return row, None
+    if g_y is None:  # the loss sees x_l, and not what the unit makes of it
+        return row | {"grad_other_norm": _norm(g_x)}, None
     s = None
     if unit.split is None:
         b = _vjp(unit.total, unit.fork, g_y)
@@ -168,7 +170,7 @@ def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[d
     row |= {
         "grad_shortcut_norm": _norm(s),
         "grad_branch_norm": _norm(b),
-        "grad_other_norm": 0.0 if nothing else _norm(other),
+        "grad_other_norm": 0.0 if nothing else _finite_norm(other),
         "additivity_error": 0.0,
     }
     return row, b
@@ -194,7 +196,8 @@ def _add_spans(
     together = torch.zeros_like(end)
     for index in range(last, first - 1, -1):
         branch = branches.get(index)
-        if branch is None or rows[index]["grad_other_norm"] != 0.0:
+        # Of parts that are not finite nobody can say what is left: they end no span.
+        if branch is None or rows[index]["grad_other_norm"] not in {0.0, None}:
             return
         together = together + branch
         rows[index]["span_end"] = last + 1
@@ -232,6 +235,11 @@ def _double(tensor: Tensor) -> Array:
 
 def _norm(tensor: Tensor | None) -> float | None:
     return None if tensor is None else float(np.linalg.norm(_double(tensor).ravel()))
+
+
+def _finite_norm(tensor: Tensor) -> float | None:
+    norm = _norm(tensor)
+    return norm if norm is not None and math.isfinite(norm) else None
 
 
 def _cosine(first: Tensor | None, second: Tensor | None) -> float | None:

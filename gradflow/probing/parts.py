@@ -55,6 +55,7 @@ class Place:
     total: int
     out: int
     mixed: bool
+    tapped: bool = False
     expected: int = 0
     read: list[tuple[Role, Tensor, bool]] = field(default_factory=list)
     # A mixed unit's gradients are kept whole, for `read_mixed`.
@@ -97,6 +98,10 @@ class PartReader:
             )
             for unit in units
         ]
+        into = edges_into(root, {unit.fork.node for unit in units}.union(*(unit.interior for unit in units)))
+        for place, unit in zip(self.places, units, strict=True):
+            place.tapped = _is_tapped(unit, into)
+            place.mixed = place.mixed or place.tapped
         self._forks: dict[int, list[Place]] = {}
         self._mixed_totals: dict[int, list[Place]] = {}
         for place in self.places:
@@ -107,7 +112,6 @@ class PartReader:
         for port, index in ports.items():
             self._watched.setdefault(port.node, []).append((port.output, index))
         self._consumers: dict[Node, list[tuple[int, int, Role]]] = {}
-        into = edges_into(root, {unit.fork.node for unit in units})
         for unit in units:
             roles = _roles(unit)
             for edge, output in into[unit.fork.node].items():
@@ -140,17 +144,31 @@ class PartReader:
         """Take the parts that could not be read at the fork, each as a VJP of its own.
 
         The paths of an exclusive gate share its sigmoid, so the edges at the fork carry both
-        parts. The VJP of h alone and that of F alone, with ∂E/∂y_l, tell them apart. The graph
-        of the forward pass must still be whole (`needs_graph_again`).
+        parts; where something outside the unit uses a value inside its branch, they carry that
+        part too. The VJP of h alone and that of F alone, with ∂E/∂y_l, tell them apart. What
+        comes in between the fork and the addition is then all that is left of ∂E/∂x_l: it flows
+        along no edge of its own. The graph of the forward pass must still be whole
+        (`needs_graph_again`).
         """
         for place, unit in zip(self.places, units, strict=True):
             kept, place.kept = place.kept, {}
-            total, arriving = kept.get("total"), kept.get("arriving")
-            if unit.split is None or total is None or arriving is None:
+            total, arriving, other = kept.get("total"), kept.get("arriving"), kept.get("other")
+            if not place.mixed or arriving is None:
                 continue
-            operand = unit.split.shortcut_operand
-            shortcut, branch = (vjp_of_operand(unit, index, total) for index in (operand, 1 - operand))
-            listener.parts(place, Parts(shortcut, branch, kept.get("other")))
+            if total is None:  # the loss sees the unit's inside, and not what it adds up to
+                listener.parts(place, Parts(None, None, arriving))
+                listener.whole(place, arriving)
+                continue
+            shortcut = None
+            if unit.split is None:
+                branch = _vjp(unit.total, 1.0, unit.fork, total)
+            else:
+                operand = unit.split.shortcut_operand
+                shortcut = vjp_of_operand(unit, operand, total)
+                branch = vjp_of_operand(unit, 1 - operand, total)
+            if place.tapped:
+                other = arriving - branch if shortcut is None else arriving - shortcut - branch
+            listener.parts(place, Parts(shortcut, branch, other))
             listener.whole(place, arriving)
 
     def _passes(
@@ -209,13 +227,23 @@ class PartReader:
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:
     """Return (∂operand/∂x_l)ᵀ `cotangent` for one operand of the unit's addition alone."""
     port, factor = unit.operand(operand)
+    return _vjp(port, factor, unit.fork, cotangent)
+
+
+def _vjp(value: Port, factor: float, fork: Port, cotangent: Tensor) -> Tensor:
     (part,) = torch.autograd.grad(
-        [GradientEdge(port.node, port.output)],
-        [GradientEdge(unit.fork.node, unit.fork.output)],
+        [GradientEdge(value.node, value.output)],
+        [GradientEdge(fork.node, fork.output)],
         [cotangent if factor == 1 else cotangent * factor],
         retain_graph=True,
     )
     return part
+
+
+def _is_tapped(unit: TracedUnit, into: dict[Node, dict[Edge, int]]) -> bool:
+    """Whether something outside the unit, on which the loss depends, uses a value inside it."""
+    inside = {unit.total.node, *unit.interior}
+    return any(edge.consumer not in inside for node in unit.interior for edge in into[node])
 
 
 def _roles(unit: TracedUnit) -> dict[Edge, Role]:

@@ -44,7 +44,7 @@ def explained(path: Path) -> Iterator[None]:
             what = "a file stands where a directory is needed; write elsewhere with --out"
         else:
             what = f"{error.strerror or error}; write elsewhere with --out"
-        raise RecordError(f"cannot write '{path}': {what}; nothing was changed") from error
+        raise RecordError(f"cannot write '{path}': {what}; no file was half written") from error
 
 
 def write_file(path: Path, content: bytes) -> None:

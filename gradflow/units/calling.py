@@ -36,7 +36,7 @@ def traceable(inputs: Inputs) -> tuple[Inputs, list[Tensor]]:
     def with_history(value: Tensor) -> Tensor:
         if not value.is_floating_point():
             return value
-        leaf = value.detach().requires_grad_()
+        leaf = (value.clone() if value.is_inference() else value.detach()).requires_grad_()
         leaves.append(leaf)
         with torch.enable_grad():
             return leaf.clone()

@@ -52,6 +52,7 @@ class Split:
         branch_edges: likewise for the branch.
         mixed_edges: edges that both paths use, because they share nodes below the fork (an
             exclusive gate's sigmoid): neither part can be read off them.
+        interior: the nodes of both paths, between the fork and the addition.
         shortcut_parameters: leaves that only the shortcut uses.
         branch_parameters: leaves that the branch uses, shared ones included.
     """
@@ -62,6 +63,7 @@ class Split:
     shortcut_edges: tuple[Edge, ...]
     branch_edges: tuple[Edge, ...]
     mixed_edges: tuple[Edge, ...]
+    interior: frozenset[Node]
     shortcut_parameters: tuple[torch.Tensor, ...]
     branch_parameters: tuple[torch.Tensor, ...]
 
@@ -125,6 +127,7 @@ def split_addition(walk: Walk) -> Split | str:
         shortcut_edges=tuple(walk.edges_of(shortcut)),
         branch_edges=tuple(walk.edges_of(branch)),
         mixed_edges=tuple(walk.edges_of(BOTH)),
+        interior=frozenset(walk.reached),
         shortcut_parameters=tuple(walk.parameters_of(shortcut)),
         branch_parameters=(*walk.parameters_of(branch), *walk.parameters_of(BOTH)),
     )

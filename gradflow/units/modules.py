@@ -102,7 +102,7 @@ class _Block:
             reason = "it was named, but its first input or output is no tensor that needs a gradient"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
             return
-        _, edges = between(fork, total)
+        nodes, edges = between(fork, total)
         if not edges:
             reason = "it was named, but its output does not depend on its input"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
@@ -117,6 +117,7 @@ class _Block:
             shape=value.shape,
             split=None,
             branch_edges=tuple(edges),
+            interior=frozenset(nodes) - {total.node},
             branch_parameters=tuple(module.parameters()),
             shortcut_parameters=(),
         )

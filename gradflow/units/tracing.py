@@ -46,6 +46,7 @@ class TracedUnit:
         shape: shape of y_l.
         split: how the addition came apart; None for a named block.
         branch_edges: edges along which the branch's part of ∂E/∂x_l flows into the fork.
+        interior: nodes between the fork and y_l.
         branch_parameters: leaves of the branch.
         shortcut_parameters: leaves of the shortcut.
     """
@@ -58,6 +59,7 @@ class TracedUnit:
     shape: torch.Size
     split: Split | None
     branch_edges: tuple[Edge, ...]
+    interior: frozenset[Node]
     branch_parameters: tuple[Tensor, ...]
     shortcut_parameters: tuple[Tensor, ...]
     post_activation: str = "identity"
@@ -258,6 +260,7 @@ class UnitTracer(TorchFunctionMode):
             shape=result.shape,
             split=split,
             branch_edges=split.branch_edges,
+            interior=split.interior,
             branch_parameters=split.branch_parameters,
             shortcut_parameters=split.shortcut_parameters,
         )

@@ -102,7 +102,7 @@ def test_ctrl_c_is_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     """An interrupt ends with one line and the status that shells expect."""
     monkeypatch.setattr(entry.application, "main", _raising(KeyboardInterrupt()))
     assert run([]) == 130
-    assert capsys.readouterr().err == "gradflow: interrupted; no record was written\n"
+    assert capsys.readouterr().err == "gradflow: interrupted; nothing half-written is left\n"
 
 
 def _raising(error: BaseException):

@@ -43,10 +43,19 @@ def test_full_disk_names_the_file() -> None:
     """A full disk says which file could not be written."""
     failure = describe_failure(OSError(errno.ENOSPC, "No space left on device", "reports/index.html"))
     assert failure is not None
-    assert failure.message == "error: cannot write reports/index.html: No space left on device"
+    assert failure.message == "error: cannot use reports/index.html: No space left on device"
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), OSError(errno.EIO, "I/O"), KeyError("x")])
+def test_a_path_that_is_too_long_is_no_traceback() -> None:
+    """What the operating system refuses is one line, and repeats a path of 300 letters in part only."""
+    failure = describe_failure(OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300))
+    assert failure is not None
+    assert failure.status == 2
+    assert failure.message.endswith("…: File name too long")
+    assert len(failure.message) < 200
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), OSError("no number"), KeyError("x")])
 def test_defects_are_not_explained_away(error: Exception) -> None:
     """What is not known to be bad input keeps its traceback."""
     assert describe_failure(error) is None

@@ -224,7 +224,7 @@ def test_interrupt_leaves_nothing(cli, users_code: None) -> None:
         "--loss", "users_own:interrupting_loss",
     )  # fmt: skip
     assert (result.status, result.stdout) == (130, "")
-    assert result.stderr.splitlines()[-1] == "gradflow: interrupted; no record was written"
+    assert result.stderr.splitlines()[-1] == "gradflow: interrupted; nothing half-written is left"
     assert not list(Path().glob("runs/*"))
 
 
