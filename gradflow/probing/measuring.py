@@ -58,7 +58,7 @@ def probe(
     model = eager(model)
     passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
     described = passes.described
-    parameters = parameter_rows(model, passes.parameter_gradients, passes.units)
+    parameters = parameter_rows(passes.parameters, passes.parameter_gradients, passes.units)
     rows = unit_rows(
         described,
         passes.values,

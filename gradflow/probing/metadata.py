@@ -42,7 +42,8 @@ def describe_run(
     """
     given = dict(meta or {})
     kind = type(model)
-    first = next(model.parameters())
+    parameters = passes.parameters.values()
+    first = next(iter(parameters))
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "gradflow_version": __version__,
@@ -52,7 +53,7 @@ def describe_run(
             "name": kind.__name__,
             "options": {},
             "class": f"{kind.__module__}.{kind.__qualname__}",
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "parameters": sum(parameter.numel() for parameter in parameters),
             **given.pop("model", {}),
         },
         "checkpoint": None,

@@ -115,7 +115,7 @@ def oracle(
             rows[index] = row
         for run in identity_runs(tracer.units):
             _add_spans(rows, branches, tracer.units, run.first, run.last, value, batch)
-    described = describe(model, tracer)
+    described = describe(dict(model.named_parameters()), tracer)
     for index, row in rows.items():
         unit_described = described[index]
         row |= {

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gradflow.units.tracing import TracedUnit
 
@@ -22,12 +22,12 @@ _LEAST = 1e-15
 
 @torch.no_grad()
 def parameter_rows(
-    model: nn.Module, gradients: Mapping[Tensor, Tensor | None], units: Sequence[TracedUnit]
+    parameters: Mapping[str, Tensor], gradients: Mapping[Tensor, Tensor | None], units: Sequence[TracedUnit]
 ) -> list[Row]:
-    """Return a row for each parameter of `model`, in its own order.
+    """Return a row for each parameter of a network, in its own order.
 
     Args:
-        model: the network.
+        parameters: by name.
         gradients: the gradient of each parameter that needs one; None where none came.
         units: the units, whose branch or shortcut a parameter may belong to.
     """
@@ -35,7 +35,7 @@ def parameter_rows(
     for unit in units:
         for parameter in (*unit.branch_parameters, *unit.shortcut_parameters):
             owner.setdefault(parameter, unit.index)
-    named = list(model.named_parameters())
+    named = list(parameters.items())
     reached = [
         (parameter, gradients[parameter]) for _, parameter in named if gradients.get(parameter) is not None
     ]

@@ -42,6 +42,7 @@ class Passes:
         values: what the forward pass showed of each unit.
         gradients: what the backward pass showed of each unit.
         numel: elements of each unit's x_l.
+        parameters: the model's parameters, by name.
         parameter_gradients: for each parameter that needs a gradient, the gradient or None.
         batch: samples in the batch.
         value: the loss.
@@ -54,6 +55,7 @@ class Passes:
     values: list[UnitValues]
     gradients: list[UnitGradients]
     numel: list[int]
+    parameters: dict[str, Tensor]
     parameter_gradients: dict[Tensor, Tensor | None]
     batch: int
     value: Tensor
@@ -83,7 +85,8 @@ def run_passes(
     batch = batch_size(inputs)
     if batch == 0:
         raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
-    parameters: list[Tensor] = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    named: dict[str, Tensor] = dict(model.named_parameters())
+    parameters = [parameter for parameter in named.values() if parameter.requires_grad]
     if not parameters:
         raise ProbeError(
             f"no parameter of {type(model).__name__} needs a gradient; "
@@ -117,11 +120,12 @@ def run_passes(
             reader.read_mixed(tracer.units, backward)
     return Passes(
         units=tracer.units,
-        described=describe(model, tracer),
+        described=describe(named, tracer),
         runs=runs,
         values=values,
         gradients=backward.results(),
         numel=numel,
+        parameters=named,
         parameter_gradients=dict(zip(parameters, gradients, strict=False)),
         batch=batch,
         value=value.detach(),

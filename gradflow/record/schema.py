@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from gradflow.errors import RecordError
@@ -22,11 +23,11 @@ SCHEMA_VERSION = 1
 
 Kind = Literal["int64", "float64", "string", "bool"]
 
-_PANDAS_DTYPES: dict[Kind, str] = {
-    "int64": "Int64",
-    "float64": "float64",
-    "string": "string",
-    "bool": "boolean",
+_PANDAS_DTYPES: dict[Kind, Any] = {
+    "int64": pd.Int64Dtype(),
+    "float64": np.dtype("float64"),
+    "string": pd.StringDtype(),
+    "bool": pd.BooleanDtype(),
 }
 
 
@@ -165,5 +166,4 @@ def _typed(column: Column, frame: pd.DataFrame) -> pd.Series[Any]:
     values: pd.Series[Any] = (
         frame[column.name] if column.name in frame else pd.Series(None, index=frame.index)
     )
-    dtype: Any = _PANDAS_DTYPES[column.kind]
-    return values.astype(dtype)
+    return values.astype(_PANDAS_DTYPES[column.kind])

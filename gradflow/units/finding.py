@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -87,7 +87,7 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
     ):
         call_model(model, called_with)
     require_units(model, tracer, units)
-    return describe(model, tracer)
+    return describe(dict(model.named_parameters()), tracer)
 
 
 def selector(units: UnitSelection | None) -> Callable[[str], bool] | None:
@@ -140,9 +140,14 @@ def stages(units: Sequence[TracedUnit]) -> list[int]:
     return found
 
 
-def describe(model: nn.Module, tracer: UnitTracer) -> FoundUnits:
-    """Return what `tracer` found, in words and names that outlive the graph."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+def describe(parameters: Mapping[str, Tensor], tracer: UnitTracer) -> FoundUnits:
+    """Return what `tracer` found, in words and names that outlive the graph.
+
+    Args:
+        parameters: the model's parameters by name.
+        tracer: has seen a forward pass.
+    """
+    names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
 
     def named(parameters: Iterable[Tensor]) -> tuple[str, ...]:
         return tuple(names[parameter] for parameter in parameters if parameter in names)

@@ -15,10 +15,11 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
 
     Batch normalisation writes its running statistics in every training-mode forward pass.
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modules = list(model.modules())
+    modes = [(module, module.training) for module in modules]
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()  # noqa: SLF001 - named_buffers leaves out None
     ]
     try:
