@@ -15,18 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
-from gradflow.determinism import preserved_random_state
-from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
-from gradflow.probing.loss import Loss, evaluate_loss, root_of
+from gradflow.probing.batch_norm import BatchNormMode
+from gradflow.probing.loss import Loss, root_of
 from gradflow.probing.parts import PartReader, Parts, Place
+from gradflow.probing.traced import ValueKeeper, traced_forward
 from gradflow.units import Inputs, UnitSelection
-from gradflow.units.calling import call_model, traceable
-from gradflow.units.classification import Split
-from gradflow.units.finding import require_units, selector
 from gradflow.units.graph import Port
-from gradflow.units.modules import watching
-from gradflow.units.state import preserved_model
-from gradflow.units.tracing import TracedUnit, UnitTracer
+from gradflow.units.tracing import TracedUnit
 
 
 @dataclass(eq=False)
@@ -82,32 +77,6 @@ def _branch_output(unit: TracedUnit) -> tuple[GradientEdge, float]:
     return GradientEdge(port.node, port.output), factor
 
 
-class _Keeper:
-    """An observer that copies what the equations need: a later in-place operation may change it."""
-
-    def __init__(self) -> None:
-        self.values: dict[Port, Tensor] = {}
-        self.branches: list[Tensor] = []
-
-    def fork_value(self, port: Port, value: Tensor) -> None:
-        self._keep(port, value)
-
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        self.branches.append(branch.clone())
-        if split is not None and split.shortcut == "identity" and shortcut is not None:
-            self._keep(split.fork, shortcut)
-
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        self._keep(unit.total, value)
-
-    def out_value(self, port: Port, value: Tensor) -> None:
-        self._keep(port, value)
-
-    def _keep(self, port: Port, value: Tensor) -> None:
-        if port not in self.values:
-            self.values[port] = value.clone()
-
-
 class _Gradients:
     """A listener that keeps what it hears."""
 
@@ -155,31 +124,23 @@ def captured(
         bn: as for `probe`.
         units: as for `probe`.
     """
-    handling = BatchNormHandling(bn)
-    selected = selector(units)
-    keeper = _Keeper()
-    tracer = UnitTracer(keeper, selected, handling.overrides)
-    called_with, leaves = traceable(inputs)
-    with preserved_model(model), preserved_random_state(), torch.enable_grad():
-        handling.prepare(model)
-        with watching(model, tracer, selected):
-            outputs = call_model(model, called_with)
-        require_units(model, tracer, units)
-        value = evaluate_loss(outputs, targets, loss)
-        tracer.forget_graph()
+    keeper = ValueKeeper()
+    with traced_forward(model, inputs, targets, keeper, loss=loss, bn=bn, units=units) as forward:
+        traced, value = forward.tracer.units, forward.value
+        forward.tracer.forget_graph()
         wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        reader = PartReader(tracer.units, root_of(value))
-        listener = _Gradients(reader, tracer.units)
-        with reader.hooked(listener), handling.recomputing():
-            torch.autograd.grad(value, [*wanted, *leaves], allow_unused=True, retain_graph=True)
-        reader.read_mixed(tracer.units, listener)
+        reader = PartReader(traced, root_of(value))
+        listener = _Gradients(reader, traced)
+        with reader.hooked(listener), forward.handling.recomputing():
+            torch.autograd.grad(value, [*wanted, *forward.leaves], allow_unused=True, retain_graph=True)
+        reader.read_mixed(traced, listener)
         yield Capture(
-            units=tracer.units,
+            units=traced,
             values=keeper.values,
             branches=keeper.branches,
             gradients=listener.gradients,
             branch_parts=listener.branch_parts,
             other=listener.other,
-            samples_coupled=handling.samples_coupled,
+            samples_coupled=forward.handling.samples_coupled,
             loss=float(value.detach()),
         )

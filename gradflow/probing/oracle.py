@@ -19,44 +19,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
-from gradflow.determinism import preserved_random_state
-from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
-from gradflow.probing.loss import Loss, evaluate_loss
+from gradflow.probing.batch_norm import BatchNormMode
+from gradflow.probing.loss import Loss
+from gradflow.probing.traced import ValueKeeper, traced_forward
 from gradflow.record.schema import QUANTILES, conform
 from gradflow.tolerances import subtracted_part
 from gradflow.units import Inputs, UnitSelection
-from gradflow.units.calling import batch_size, call_model, traceable
+from gradflow.units.calling import batch_size
 from gradflow.units.classification import Split
-from gradflow.units.finding import describe, require_units, selector
+from gradflow.units.finding import describe
 from gradflow.units.graph import Port
-from gradflow.units.modules import watching
 from gradflow.units.runs import identity_runs
-from gradflow.units.state import preserved_model
-from gradflow.units.tracing import TracedUnit, UnitTracer
+from gradflow.units.tracing import TracedUnit
 
 Array = NDArray[np.float64]
 
 
-class _Keeper:
-    """An observer that copies every value it is shown."""
+class _Keeper(ValueKeeper):
+    """Copies h(x_l), too."""
 
     def __init__(self) -> None:
-        self.known: dict[Port, Tensor] = {}
-        self.pairs: list[tuple[Tensor | None, Tensor]] = []
-
-    def fork_value(self, port: Port, value: Tensor) -> None:
-        self.known[port] = value.clone()
+        super().__init__()
+        self.shortcuts: list[Tensor | None] = []
 
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        self.pairs.append((None if shortcut is None else shortcut.clone(), branch.clone()))
-        if split is not None and split.shortcut == "identity" and shortcut is not None:
-            self.known.setdefault(split.fork, shortcut.clone())
-
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        self.known[unit.total] = value.clone()
-
-    def out_value(self, port: Port, value: Tensor) -> None:
-        self.known[port] = value.clone()
+        super().operands(split, shortcut, branch)
+        self.shortcuts.append(None if shortcut is None else shortcut.clone())
 
 
 def oracle(
@@ -85,21 +73,13 @@ def oracle(
             need all later units of its run.
     """
     keeper = _Keeper()
-    handling = BatchNormHandling(bn)
-    selected = selector(units)
-    tracer = UnitTracer(keeper, selected, handling.overrides)
-    called_with, leaves = traceable(inputs)
     batch = batch_size(inputs)
-    with preserved_model(model), preserved_random_state(), torch.enable_grad():
-        handling.prepare(model)
-        with watching(model, tracer, selected):
-            outputs = call_model(model, called_with)
-        require_units(model, tracer, units)
-        value = evaluate_loss(outputs, targets, loss)
+    with traced_forward(model, inputs, targets, keeper, loss=loss, bn=bn, units=units) as forward:
+        tracer, value = forward.tracer, forward.value
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        gradients = torch.autograd.grad(value, [*parameters, *leaves], retain_graph=True, allow_unused=True)[
-            : len(parameters)
-        ]
+        gradients = torch.autograd.grad(
+            value, [*parameters, *forward.leaves], retain_graph=True, allow_unused=True
+        )[: len(parameters)]
         by_parameter: dict[Tensor, Tensor | None] = dict(zip(parameters, gradients, strict=True))
         wanted = range(len(tracer.units)) if only is None else only
         rows = {}
@@ -136,8 +116,8 @@ def owned_by(unit: TracedUnit) -> list[Tensor]:
 
 def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[dict[str, Any], Tensor | None]:
     """Return a unit's columns, and the branch's part of its gradient."""
-    x, y, out = (keeper.known.get(port) for port in (unit.fork, unit.total, unit.out))
-    h, f = keeper.pairs[unit.index]
+    x, y, out = (keeper.values.get(port) for port in (unit.fork, unit.total, unit.out))
+    h, f = keeper.shortcuts[unit.index], keeper.branches[unit.index]
     g_x, g_y, g_out = (_gradient(loss, port) for port in (unit.fork, unit.total, unit.out))
     row: dict[str, Any] = {
         "numel": math.prod(unit.fork.shape),

@@ -13,22 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from gradflow.determinism import preserved_random_state
 from gradflow.errors import ProbeError
 from gradflow.probing.backward import BackwardMeasures, UnitGradients
-from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
+from gradflow.probing.batch_norm import BatchNormMode
 from gradflow.probing.forward import ForwardMeasures, UnitValues
-from gradflow.probing.loss import Loss, evaluate_loss, root_of
+from gradflow.probing.loss import Loss, root_of
 from gradflow.probing.parts import PartReader
 from gradflow.probing.reductions import Reducer
+from gradflow.probing.traced import traced_forward
 from gradflow.units import Inputs, UnitSelection
-from gradflow.units.calling import batch_size, call_model, traceable
-from gradflow.units.finding import FoundUnits, describe, require_units, selector
+from gradflow.units.calling import batch_size
+from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
-from gradflow.units.modules import watching
 from gradflow.units.runs import Run, identity_runs
-from gradflow.units.state import preserved_model
-from gradflow.units.tracing import TracedUnit, UnitTracer
+from gradflow.units.tracing import TracedUnit
 
 
 @dataclass(eq=False)
@@ -92,27 +90,22 @@ def run_passes(
             f"no parameter of {type(model).__name__} needs a gradient; "
             "call model.requires_grad_() before probing"
         )
-    handling = BatchNormHandling(bn)
     reducer = Reducer(batch)
-    forward = ForwardMeasures(reducer)
-    selected = selector(units)
-    tracer = UnitTracer(forward, selected, handling.overrides)
-    called_with, leaves = traceable(inputs)
-    with _no_collection(), preserved_model(model), preserved_random_state(), torch.enable_grad():
-        handling.prepare(model)
-        with watching(model, tracer, selected):
-            outputs = call_model(model, called_with)
-        require_units(model, tracer, units)
-        value = evaluate_loss(outputs, targets, loss)
-        del outputs, called_with
+    observer = ForwardMeasures(reducer)
+    with (
+        _no_collection(),
+        traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward,
+    ):
+        tracer, value = forward.tracer, forward.value
         runs = identity_runs(tracer.units)
-        values = forward.of(tracer.units)
+        values = observer.of(tracer.units)
         numel = [math.prod(unit.fork.shape) for unit in tracer.units]
         reader = PartReader(tracer.units, root_of(value))
         backward = BackwardMeasures(reader.places, runs, reducer)
         tracer.forget_graph()
-        wanted = [*parameters, *(leaves if _stands_on_no_parameter(tracer.units, parameters) else ())]
-        with reader.hooked(backward), handling.recomputing():
+        rootless = _stands_on_no_parameter(tracer.units, parameters)
+        wanted = [*parameters, *(forward.leaves if rootless else ())]
+        with reader.hooked(backward), forward.handling.recomputing():
             gradients = torch.autograd.grad(
                 value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
             )
@@ -129,7 +122,7 @@ def run_passes(
         parameter_gradients=dict(zip(parameters, gradients, strict=False)),
         batch=batch,
         value=value.detach(),
-        samples_coupled=handling.samples_coupled,
+        samples_coupled=forward.handling.samples_coupled,
     )
 
 
