@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradflow.errors import ProbeError
-from gradflow.units.finding import stages
-from gradflow.units.runs import has_identity_form
+from gradflow.units.runs import Run, has_identity_form, join_runs
 
 if TYPE_CHECKING:
     from gradflow.probing.capture import Capture
@@ -19,44 +18,22 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Run):
     """Consecutive units of one stage, each starting where the one before ends, of one shape.
 
     Attributes:
-        first: its first unit.
-        last: its last unit.
-        stage: the stage.
         identity: whether every unit is of the form of eq. 3, so that eq. 4 and 5 must hold.
     """
 
-    first: int
-    last: int
-    stage: int
     identity: bool
-
-    @property
-    def end(self) -> int:
-        """L of the longest span."""
-        return self.last + 1
 
 
 def chains(capture: Capture) -> list[Chain]:
     """Return the longest chains of units on which eq. 4 and 5 can be evaluated."""
-    found: list[Chain] = []
-    for unit, stage in zip(capture.units, stages(capture.units), strict=True):
-        if not is_comparable(capture, unit):
-            continue
-        identity = has_identity_form(unit)
-        previous = found[-1] if found else None
-        if (
-            previous is not None
-            and (previous.end, previous.stage, previous.identity) == (unit.index, stage, identity)
-            and capture.units[previous.last].out == unit.fork
-        ):
-            found[-1] = Chain(previous.first, unit.index, stage, identity)
-        else:
-            found.append(Chain(unit.index, unit.index, stage, identity))
-    return found
+    kinds = [has_identity_form(unit) if is_comparable(capture, unit) else None for unit in capture.units]
+    return [
+        Chain(run.first, run.last, run.stage, identity) for run, identity in join_runs(capture.units, kinds)
+    ]
 
 
 def is_comparable(capture: Capture, unit: TracedUnit) -> bool:

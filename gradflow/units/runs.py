@@ -13,7 +13,8 @@ from gradflow.units.tracing import TracedUnit
 class Run:
     """Units `first` to `last`, each of which starts where the one before ends, in one stage.
 
-    Equations 4 and 5 hold on every span l..L with first ≤ l < L ≤ last + 1.
+    Where they are of the form of eq. 3, equations 4 and 5 hold on every span l..L with
+    first ≤ l < L ≤ last + 1.
     """
 
     first: int
@@ -41,18 +42,29 @@ def has_identity_form(unit: TracedUnit) -> bool:
 
 def identity_runs(units: Sequence[TracedUnit]) -> list[Run]:
     """Return the maximal runs of units of the form of eq. 3, in order."""
-    runs: list[Run] = []
-    for unit, stage in zip(units, stages(units), strict=True):
-        if not has_identity_form(unit):
+    return [run for run, _ in join_runs(units, [has_identity_form(unit) or None for unit in units])]
+
+
+def join_runs(units: Sequence[TracedUnit], kinds: Sequence[bool | None]) -> list[tuple[Run, bool]]:
+    """Return the maximal runs of neighbours of one kind, each with its kind.
+
+    Neighbours are units of one stage, of which the second starts where the first ends.
+
+    Args:
+        units: in order of execution.
+        kinds: the kind of each; a unit of kind None belongs to no run.
+    """
+    runs: list[tuple[Run, bool]] = []
+    for unit, stage, kind in zip(units, stages(units), kinds, strict=True):
+        if kind is None:
             continue
-        previous = runs[-1] if runs else None
+        run, previous = runs[-1] if runs else (None, None)
         if (
-            previous is not None
-            and previous.end == unit.index
-            and previous.stage == stage
-            and units[previous.last].out == unit.fork
+            run is not None
+            and (run.end, run.stage, previous) == (unit.index, stage, kind)
+            and units[run.last].out == unit.fork
         ):
-            runs[-1] = Run(previous.first, unit.index, stage)
+            runs[-1] = Run(run.first, unit.index, stage), kind
         else:
-            runs.append(Run(unit.index, unit.index, stage))
+            runs.append((Run(unit.index, unit.index, stage), kind))
     return runs
