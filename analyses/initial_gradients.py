@@ -21,13 +21,14 @@ import torch
 from initialisation.drawing import NETWORKS
 from initialisation.figures import draw_all
 from initialisation.fits import fit_laws, trend_over_depths
+from initialisation.laws import LAWS
 from initialisation.measuring import Case, Images, Measurement, cases, measure
 from initialisation.page import write_page
-from initialisation.verdicts import judge
 
 from gradflow.errors import GradflowError
 from gradflow.plots import figure_to_png, figure_to_svg
 from gradflow.statistics import aggregate, with_shares
+from gradflow.theory import judge
 
 _COLUMNS = ("grad_in_norm", "x_norm", "backward_gain", "forward_branch_share", "backward_cosine")
 _COUNT = click.IntRange(min=1)
@@ -123,7 +124,8 @@ def write_report(measurements: Sequence[Measurement], out: Path) -> None:
         RecordError: if `out` cannot be written.
     """
     rows = [row for measurement in measurements for row in fit_laws(measurement)]
-    verdicts = judge(rows + trend_over_depths(rows))
+    frame = pd.DataFrame(rows + trend_over_depths(rows)).astype({"stage": "Int64"})
+    verdicts = judge(frame, LAWS, by=("network", "depth", "kind", "bn", "stage"))
     figures = draw_all(measurements, verdicts)
     files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
     files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}

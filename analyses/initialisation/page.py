@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from gradflow.theory import AGREES, CLOSE, DISAGREES, NEAR, UNDECIDED
 from initialisation.drawing import NETWORKS
 from initialisation.measuring import DEEP, Measurement
 from initialisation.sentences import Sentences
 from initialisation.tables import gains_table, predictions_table, spans_table, summary_table
-from initialisation.verdicts import AGREES, CLOSE, DISAGREES, NEAR, UNDECIDED
 
 _CAPTIONS = {
     "gradient-norm-by-depth": (

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from gradflow.plots import format_number
+from gradflow.theory import AGREES, CLOSE, DISAGREES, NEAR, OUTSIDE, UNDECIDED, UNIT_KINDS, UNPREDICTED
+from initialisation.laws import LAWS
 from initialisation.measuring import Measurement
-from initialisation.predictions import UNIT_KINDS
 from initialisation.tables import relative_gradients, with_interval
-from initialisation.verdicts import AGREES, CLOSE, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED, UNPREDICTED
 
 _WORDS = {
     AGREES: "the prediction lies in the measured interval in",

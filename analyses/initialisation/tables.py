@@ -10,9 +10,10 @@ import pandas as pd
 
 from gradflow.plots import format_number
 from gradflow.statistics import aggregate
-from initialisation.fits import COUPLED
+from gradflow.theory import AGREES, DISAGREES, NEAR, OUTSIDE, UNDECIDED
+from gradflow.theory.published import COUPLED
+from initialisation.laws import LAWS
 from initialisation.measuring import Measurement
-from initialisation.verdicts import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
 
 
 def relative_gradients(measurements: Sequence[Measurement]) -> pd.DataFrame:
