@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
+import torch
 from torch import Tensor
 
 from gradflow.probing.parts import Parts, Place
-from gradflow.probing.reductions import Reducer, Squares, can_polarise, on_host, polarised
-from gradflow.tolerances import one_addition
+from gradflow.probing.reductions import Reducer, Squares, on_host, polarised
 from gradflow.units.runs import Run
 
 
@@ -42,6 +43,22 @@ class UnitGradients:
     span_arriving: Squares | None = None
 
 
+_NOTHING = torch.zeros((), dtype=torch.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sum:
+    """The sum of a gradient's parts, what was measured of it, and its version then."""
+
+    value: Tensor
+    squares: Squares
+    version: int
+
+    def is_still(self, other: Tensor) -> bool:
+        """Whether `other` is this very tensor, and nothing has written to it since."""
+        return other is self.value and other._version == self.version  # noqa: SLF001 - no public name
+
+
 class BackwardMeasures:
     """A listener that reduces gradients to numbers and keeps one tensor a run, ∂E/∂x_L.
 
@@ -58,19 +75,24 @@ class BackwardMeasures:
         self._arrived: dict[int, Squares] = {}
         self._runs = {index: run for run in runs for index in range(run.first, run.last + 1)}
         self._run_of_end = {places[run.last].out: run for run in runs}
-        self._sums: dict[int, Tensor] = {}
+        self._sums: dict[int, _Sum] = {}
+        self._unit_of_fork = {place.fork: place.unit for place in places if place.adds}
         self._end_gradients: dict[Run, Tensor] = {}
         self._span_inner: dict[Run, Tensor] = {}
 
     def arrived(self, port: int, gradient: Tensor) -> None:
         """Measure the whole gradient of a port, once."""
-        self._arrived[port] = self._reducer.squares(gradient)
+        made_here = self._sums.get(self._unit_of_fork.get(port, -1))
+        if made_here is not None and made_here.is_still(gradient):
+            self._arrived[port] = made_here.squares
+        else:
+            self._arrived[port] = self._reducer.squares(gradient)
         run = self._run_of_end.get(port)
         if run is not None:
             self._end_gradients[run] = gradient
 
     def parts(self, place: Place, parts: Parts) -> None:
-        """Measure the parts of ∂E/∂x_l, and keep their sum for `whole`."""
+        """Measure the parts of ∂E/∂x_l and their sum, while they are in the processor's cache."""
         found, reducer = self._gradients[place.unit], self._reducer
         shortcut, branch, other = parts.shortcut, parts.branch, parts.other
         if other is not None:
@@ -81,29 +103,29 @@ class BackwardMeasures:
         if branch is not None:
             found.branch = reducer.squares(branch)
             self._extend_span(place.unit, found, branch, found.branch)
+        together = parts.together
+        if together is None:
+            read = [part for part in (shortcut, branch, other) if part is not None]
+            if not read:
+                return
+            together = reduce(torch.add, read)
+        whole = reducer.squares(together)
+        self._sums[place.unit] = _Sum(together, whole, together._version)  # noqa: SLF001 - no public name
         if shortcut is not None and branch is not None and found.shortcut and found.branch:
-            norms_do = other is None and on_host(branch) and can_polarise(found.shortcut, found.branch)
-            sizes = found.shortcut, found.branch
-            found.inner = None if norms_do else reducer.inner(shortcut, branch, sizes)
-        read = [part for part in (shortcut, branch, other) if part is not None]
-        if read:
-            self._sums[place.unit] = reducer.sum_of(read)
+            if other is None and on_host(branch):
+                found.inner = polarised(whole, found.shortcut, found.branch)
+            if found.inner is None:
+                found.inner = reducer.inner(shortcut, branch, (found.shortcut, found.branch))
 
     def whole(self, place: Place, arriving: Tensor) -> None:
-        """Compare ∂E/∂x_l with the sum of its parts, and take ⟨s, b⟩ from the norm of that sum."""
-        together = self._sums.pop(place.unit, None)
-        if together is None:
+        """Compare ∂E/∂x_l with the sum of its parts."""
+        made_here = self._sums.pop(place.unit, None)
+        if made_here is None:
             return
-        found = self._gradients[place.unit]
-        whole = self._arrived[place.fork]
-        found.additivity = self._reducer.remainder(together, arriving)
-        if found.inner is None and found.shortcut is not None and found.branch is not None:
-            rounding = one_addition(str(arriving.dtype).removeprefix("torch."))
-            if not float(found.additivity) <= rounding**2 * float(whole.total):
-                # Something else has changed the gradient on its way: s + b is what was read.
-                whole = self._reducer.squares(together.add_(arriving))
-            found.inner = polarised(whole, found.shortcut, found.branch)
-        self._reducer.give_back(together)
+        if made_here.is_still(arriving):
+            self._gradients[place.unit].additivity = _NOTHING
+        else:
+            self._gradients[place.unit].additivity = self._reducer.squares(made_here.value - arriving).total
 
     def results(self) -> list[UnitGradients]:
         """Return what was read for each unit."""

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from gradflow.errors import ProbeError
+from gradflow.units.traversal import named_modules
 
 BatchNormMode = Literal["batch", "running", "frozen"]
 MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
@@ -57,7 +58,9 @@ class BatchNormHandling:
 
     def prepare(self, model: nn.Module) -> None:
         """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
-        model.train(self.mode != "running")
+        training = self.mode != "running"
+        if any(module.training is not training for module in named_modules(model).values()):
+            model.train(training)
 
     @property
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:

@@ -45,10 +45,13 @@ class ForwardMeasures:
 
     An operand may be overwritten by an in-place addition a moment later. A value that has
     several parts to play (y_l, x_{l+1}, h(x_{l+1}) in a chain of identities) is reduced once.
+
+    Attributes:
+        reducer: does the reductions.
     """
 
     def __init__(self, reducer: Reducer) -> None:
-        self._reducer = reducer
+        self.reducer = reducer
         self._known: dict[Port, Squares] = {}
         self._operands: list[_Operands] = []
 
@@ -58,15 +61,15 @@ class ForwardMeasures:
 
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
         """Measure h(x_l) and F(x_l) while both are what they are."""
-        f = self._reducer.squares(branch)
+        f = self.reducer.squares(branch)
         if shortcut is None:
             self._operands.append(_Operands(None, f, None))
             return
         identity = split is not None and split.shortcut == "identity"
-        h = self._measure(split.fork, shortcut) if split and identity else self._reducer.squares(shortcut)
+        h = self._measure(split.fork, shortcut) if split and identity else self.reducer.squares(shortcut)
         inner = None
         if branch.device.type != "cpu" or not can_polarise(h, f):
-            inner = self._reducer.inner(shortcut, branch, (h, f))
+            inner = self.reducer.inner(shortcut, branch, (h, f))
         self._operands.append(_Operands(h, f, inner))
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
@@ -97,5 +100,5 @@ class ForwardMeasures:
     def _measure(self, port: Port, value: Tensor) -> Squares:
         squares = self._known.get(port)
         if squares is None:
-            squares = self._known[port] = self._reducer.squares(value)
+            squares = self._known[port] = self.reducer.squares(value)
         return squares

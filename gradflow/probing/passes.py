@@ -18,15 +18,16 @@ from gradflow.probing.backward import BackwardMeasures, UnitGradients
 from gradflow.probing.batch_norm import BatchNormMode
 from gradflow.probing.forward import ForwardMeasures, UnitValues
 from gradflow.probing.loss import Loss, root_of
-from gradflow.probing.parts import PartReader
+from gradflow.probing.parts import PartReader, UnaddableError
 from gradflow.probing.reductions import Reducer
-from gradflow.probing.traced import traced_forward
+from gradflow.probing.traced import TracedForward, traced_forward
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import batch_size
 from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
 from gradflow.units.runs import Run, identity_runs
 from gradflow.units.tracing import TracedUnit
+from gradflow.units.traversal import named_parameters
 
 
 @dataclass(eq=False)
@@ -41,7 +42,7 @@ class Passes:
         gradients: what the backward pass showed of each unit.
         numel: elements of each unit's x_l.
         parameters: the model's parameters, by name.
-        parameter_gradients: for each parameter that needs a gradient, the gradient or None.
+        parameter_gradients: for each parameter that needs a gradient, by name, the gradient or None.
         batch: samples in the batch.
         value: the loss.
         samples_coupled: whether batch statistics went into the gradient.
@@ -54,7 +55,7 @@ class Passes:
     gradients: list[UnitGradients]
     numel: list[int]
     parameters: dict[str, Tensor]
-    parameter_gradients: dict[Tensor, Tensor | None]
+    parameter_gradients: dict[str, Tensor | None]
     batch: int
     value: Tensor
     samples_coupled: bool
@@ -83,34 +84,52 @@ def run_passes(
     batch = batch_size(inputs)
     if batch == 0:
         raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
-    named: dict[str, Tensor] = dict(model.named_parameters())
-    parameters = [parameter for parameter in named.values() if parameter.requires_grad]
-    if not parameters:
+    named = named_parameters(model)
+    if not any(parameter.requires_grad for parameter in named.values()):
         raise ProbeError(
             f"no parameter of {type(model).__name__} needs a gradient; "
             "call model.requires_grad_() before probing"
         )
-    reducer = Reducer(batch)
-    observer = ForwardMeasures(reducer)
-    with (
-        _no_collection(),
-        traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward,
-    ):
-        tracer, value = forward.tracer, forward.value
-        runs = identity_runs(tracer.units)
-        values = observer.of(tracer.units)
-        numel = [math.prod(unit.fork.shape) for unit in tracer.units]
-        reader = PartReader(tracer.units, root_of(value))
-        backward = BackwardMeasures(reader.places, runs, reducer)
-        tracer.forget_graph()
-        rootless = _stands_on_no_parameter(tracer.units, parameters)
-        wanted = [*parameters, *(forward.leaves if rootless else ())]
-        with reader.hooked(backward), forward.handling.recomputing():
-            gradients = torch.autograd.grad(
-                value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
-            )
-        if reader.needs_graph_again:
-            reader.read_mixed(tracer.units, backward)
+
+    def run(*, in_place_of_engine: bool) -> Passes:
+        observer = ForwardMeasures(Reducer(batch))
+        with (
+            _no_collection(),
+            traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward,
+        ):
+            return _measured(forward, observer, named, batch, in_place_of_engine)
+
+    try:
+        return run(in_place_of_engine=True)
+    except UnaddableError:
+        return run(in_place_of_engine=False)
+
+
+def _measured(
+    forward: TracedForward,
+    observer: ForwardMeasures,
+    named: dict[str, Tensor],
+    batch: int,
+    in_place_of_engine: bool,
+) -> Passes:
+    """Run the backward pass that belongs to `forward`, with everything attached."""
+    tracer, value = forward.tracer, forward.value
+    parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
+    runs = identity_runs(tracer.units)
+    values = observer.of(tracer.units)
+    numel = [math.prod(unit.fork.shape) for unit in tracer.units]
+    reader = PartReader(tracer.units, root_of(value), in_place_of_engine=in_place_of_engine)
+    backward = BackwardMeasures(reader.places, runs, observer.reducer)
+    tracer.forget_graph()
+    wanted = list(parameters.values())
+    if _stands_on_no_parameter(tracer.units, wanted):
+        wanted += forward.leaves
+    with reader.hooked(backward), forward.handling.recomputing():
+        gradients = torch.autograd.grad(
+            value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
+        )
+    if reader.needs_graph_again:
+        reader.read_mixed(tracer.units, backward)
     return Passes(
         units=tracer.units,
         described=describe(named, tracer),

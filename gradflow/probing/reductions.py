@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Squares:
     per_sample: Tensor
     nonfinite: Tensor
 
-    @property
+    @cached_property
     def total(self) -> Tensor:
         """The squared Frobenius norm of the whole batch, a float64 scalar."""
         return self.per_sample.sum()
@@ -71,7 +71,8 @@ def polarised(total: Squares, first: Squares, second: Squares) -> Tensor | None:
 
 def can_polarise(first: Squares, second: Squares) -> bool:
     """Whether two tensors are near enough in size for `polarised`."""
-    smaller, larger = sorted((float(first.total), float(second.total)))
+    one, other = float(first.total), float(second.total)
+    smaller, larger = (one, other) if one < other else (other, one)
     return 0 < larger < math.inf and smaller >= _SMALLEST_RATIO**2 * larger
 
 
@@ -86,9 +87,7 @@ class Reducer:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self._scratch: Tensor | None = None
-        self._spare: list[Tensor] = []
 
-    @torch.no_grad()
     def squares(self, value: Tensor) -> Squares:
         """Return ‖value‖² for each sample."""
         rows = self._rows(value)
@@ -97,14 +96,13 @@ class Reducer:
             return _wide_squares(rows)
         quick = _sum_of_squares(rows)
         least = _SMALLEST_MEAN_SQUARE * rows.shape[1]
-        doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
-        if not len(doubtful):
+        if len(quick) and quick.min() > least and quick.max() < math.inf:  # neither is true of a NaN
             return Squares(torch.from_numpy(quick), _NONE)
+        doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
         again = _wide_squares(rows[torch.from_numpy(doubtful)])
         quick[doubtful] = again.per_sample.numpy()
         return Squares(torch.from_numpy(quick), again.nonfinite)
 
-    @torch.no_grad()
     def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
 
@@ -118,46 +116,13 @@ class Reducer:
         if not (_is_quick(rows) and _is_quick(others)):
             return (rows.double() * others.double()).sum(1)
         product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
-        sizes = sizes or (self.squares(first), self.squares(second))
-        size = (sizes[0].per_sample * sizes[1].per_sample).sqrt()
-        doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & product.isfinite())
+        one, other = sizes or (self.squares(first), self.squares(second))
+        size = np.sqrt(one.per_sample.numpy() * other.per_sample.numpy())
+        doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & np.isfinite(product.numpy()))
         if doubtful.any():
-            product[doubtful] = (rows[doubtful].double() * others[doubtful].double()).sum(1)
+            again = torch.from_numpy(doubtful)
+            product[again] = (rows[again].double() * others[again].double()).sum(1)
         return product
-
-    @torch.no_grad()
-    def sum_of(self, parts: list[Tensor]) -> Tensor:
-        """Return Σ parts, in memory that is asked back with `give_back`."""
-        first, *others = parts
-        memory = self._spare.pop() if self._spare else None
-        if memory is None or memory.numel() < first.numel() or memory.dtype != first.dtype:
-            memory = torch.empty(first.numel(), dtype=first.dtype, device=first.device)
-        total = _laid_out_as(first, memory)
-        if not others:
-            return total.copy_(first)
-        torch.add(first, others[0], out=total)
-        for other in others[1:]:
-            total.add_(other)
-        return total
-
-    @torch.no_grad()
-    def remainder(self, together: Tensor, total: Tensor) -> Tensor:
-        """Return ‖together − total‖² over the whole batch, a float64 scalar.
-
-        Args:
-            together: what `sum_of` returned; becomes the difference.
-            total: what it is compared with.
-        """
-        rows = self._rows(together.sub_(total))
-        if _is_quick(rows):
-            quick = float(_sum_of_squares(rows).sum())
-            if math.isfinite(quick):
-                return torch.tensor(quick, dtype=torch.float64)
-        return rows.double().square().sum()
-
-    def give_back(self, together: Tensor) -> None:
-        """Take back the memory of what `sum_of` returned."""
-        self._spare.append(together.as_strided((together.numel(),), (1,)))
 
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.
@@ -165,12 +130,13 @@ class Reducer:
         A view of a dense tensor, a copy of another. Where a tensor lies unlike the one that it
         is to be multiplied with, that is seen here and nowhere else.
         """
+        shape, strides = value.shape, value.stride()
+        samples = self.batch if shape and shape[0] == self.batch else 1
+        if (like is None or like.stride() == strides) and _is_dense(shape, strides):
+            size = value.numel() // samples
+            return value.as_strided((samples, size), (size, 1))
         like = value if like is None else like
-        samples = self.batch if value.ndim and value.shape[0] == self.batch else 1
-        size = value.numel()
-        if like.stride() == value.stride() and _is_dense(value.shape, value.stride()):
-            return value.detach().as_strided((samples, size // samples), (size // samples, 1))
-        return value.detach().permute(_memory_order(like.shape, like.stride())).reshape(samples, -1)
+        return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1)
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""
@@ -194,13 +160,6 @@ def _is_quick(rows: Tensor) -> bool:
     return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
 
 
-def _laid_out_as(like: Tensor, memory: Tensor) -> Tensor:
-    """Return a view of flat `memory` with the shape of `like` and its order of dimensions."""
-    order = _memory_order(like.shape, like.stride())
-    back = sorted(range(like.ndim), key=order.__getitem__)
-    return memory[: like.numel()].view([like.shape[dimension] for dimension in order]).permute(back)
-
-
 @lru_cache(maxsize=256)
 def _memory_order(shape: torch.Size, strides: tuple[int, ...]) -> list[int]:
     """Return the dimensions, the samples' first and then from the largest stride to the smallest."""
@@ -221,9 +180,10 @@ def _is_dense(shape: torch.Size, strides: tuple[int, ...]) -> bool:
 
 def _sum_of_squares(rows: Tensor) -> NDArray[np.float64]:
     """Return the sum of squares of each row, blocks of which are summed in the rows' own dtype."""
-    block = math.gcd(rows.shape[1], _BLOCK)
+    samples, length = rows.shape
+    block = math.gcd(length, _BLOCK)
     if block < _SHORTEST_BLOCK:
         return np.asarray(rows.square().sum(1).double().numpy())
     norms = torch.linalg.vector_norm(rows.view(-1, block), dim=1).numpy()
-    sums: NDArray[np.float64] = np.square(norms, dtype=np.float64).reshape(len(rows), -1).sum(1)
+    sums: NDArray[np.float64] = np.square(norms, dtype=np.float64).reshape(samples, -1).sum(1)
     return sums

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gradflow.errors import ProbeError
+from gradflow.units.traversal import named_modules
 
 
 def eager(model: nn.Module) -> nn.Module:
@@ -18,12 +19,14 @@ def eager(model: nn.Module) -> nn.Module:
             function mode sees inside.
     """
     model = getattr(model, "_orig_mod", model)
-    for name, module in model.named_modules():
-        where = name or type(model).__name__
-        if isinstance(module, torch.jit.ScriptModule):
+    for name, module in named_modules(model).items():
+        # Looked up where they would be set: asking a module for what it lacks is slow.
+        compiled = vars(module).get("_compiled_call_impl") is not None or "_orig_mod" in module._modules  # noqa: SLF001
+        if compiled or isinstance(module, torch.jit.ScriptModule):
+            where = name or type(model).__name__
+            if compiled:
+                raise ProbeError(f"{where} is compiled, which hides its units; probe before torch.compile")
             raise ProbeError(
                 f"{where} is TorchScript, which cannot be measured; give the module it came from"
             )
-        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
-            raise ProbeError(f"{where} is compiled, which hides its units; probe before torch.compile")
     return model

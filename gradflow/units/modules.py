@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from gradflow.units.graph import Port, between
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
+from gradflow.units.traversal import named_modules
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def watching(model: nn.Module, tracer: UnitTracer, selected: Callable[[str], boo
     """
     with ExitStack() as stack:
         blocks = set(_named_blocks(model, selected)) if selected else set()
-        for name, module in model.named_modules():
+        for name, module in named_modules(model).items():
             if name in blocks or _may_add(module):
                 block = _Block(name, tracer) if name in blocks else None
                 running = _Running(name, tracer, block)
@@ -45,13 +46,13 @@ def _may_add(module: nn.Module) -> bool:
     """Whether an addition may stand in this module's own forward: not in torch's own simple modules."""
     if type(module) in {nn.Sequential, nn.ModuleList, nn.ModuleDict}:
         return False
-    return not type(module).__module__.startswith("torch.nn.") or bool(next(module.children(), None))
+    return not type(module).__module__.startswith("torch.nn.") or bool(module._modules)  # noqa: SLF001
 
 
 def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
     """Yield the outermost modules that are selected."""
     chosen: list[str] = []
-    for name, _ in model.named_modules():
+    for name in named_modules(model):
         if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
             chosen.append(name)
             yield name

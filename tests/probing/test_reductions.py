@@ -185,21 +185,6 @@ def test_scratch_memory_holds_no_result() -> None:
     assert first.tolist() == [8, 8]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_sums_and_remainders(layout: str) -> None:
-    """Σ parts is that of torch, and what is left of it over another tensor is measured as its norm."""
-    parts = [LAYOUTS[layout](), LAYOUTS[layout]() * 2, LAYOUTS[layout]() - 1]
-    reducer = Reducer(4)
-    for count in (1, 2, 3, 1):  # memory that was given back is used again
-        together = reducer.sum_of(parts[:count])
-        expected = sum(parts[:count])
-        assert torch.equal(together, expected)
-        change = noise(*expected.shape, seed=3)
-        found = reducer.remainder(together, expected - change)
-        assert float(found.sqrt()) == pytest.approx(float(change.double().norm()), rel=1e-5)
-        reducer.give_back(together)
-
-
 def test_polarised_inner_products() -> None:
     """2⟨a, b⟩ = ‖a + b‖² − ‖a‖² − ‖b‖², unless one is so much smaller that the difference is lost."""
     reducer = Reducer(4)
