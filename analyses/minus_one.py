@@ -106,7 +106,7 @@ def main(
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": f"{images.shown}, {split}", "seeds": f"0-{seeds - 1}", "dtype": "float32"}
         files["provenance.json"] = provenance.to_json(told)
-        files["README.md"] = write_page(counts, images.shown, seeds, batch_size, list(figures)).encode()
+        files["README.md"] = write_page(counts, images.shown, seeds, batch_size).encode()
         provenance.write_output(out, files)
     click.echo(f"wrote {out / 'README.md'}")
 

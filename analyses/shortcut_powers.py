@@ -19,10 +19,10 @@ from common.images import Images, image_options, load_batch
 from common.keeping import measure_all
 from common.refusal import in_one_line
 from common.tables import to_csv
-from gains.figures import draw_powers, draw_profiles
+from gains.figures import draw_powers
 from gains.measuring import CASES, measure_gains
 from gains.page import write_page
-from gains.summary import summarise
+from gains.summary import judge_rates, summarise
 
 from gradflow.plots import figure_to_png, figure_to_svg
 
@@ -77,15 +77,14 @@ def main(
                 key["seed"],
             ),
         )
-        summary = summarise(gains)
-        figures = {"powers": draw_powers(summary, model), "profiles": draw_profiles(summary, model)}
-        files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
-        files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-        files["numbers.csv"] = to_csv(summary)
+        summary, rates = summarise(gains), judge_rates(gains)
+        figure = draw_powers(summary, model)
+        files = {"powers.svg": figure_to_svg(figure), "powers.png": figure_to_png(figure)}
+        files |= {"numbers.csv": to_csv(summary), "rates.csv": to_csv(rates)}
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": images.shown, "seeds": f"0-{seeds - 1}", "dtype": "float64"}
         files["provenance.json"] = provenance.to_json(told)
-        files["README.md"] = write_page(summary, model, images.shown, seeds, batch_size).encode()
+        files["README.md"] = write_page(gains, summary, rates, model, images.shown, batch_size).encode()
         provenance.write_output(out, files)
     click.echo(f"wrote {out / 'README.md'}")
 

@@ -1,4 +1,4 @@
-"""The paper's Tables 1 and 2 at initialisation: how gradients flow before training, beside the paper's errors.
+"""The paper's Tables 1 and 2 at initialisation: how gradients flow before training, beside its errors.
 
     python analyses/tables_at_initialisation.py --table 1 --data folder:IMAGES --data-name cifar10-jpeg75
 

@@ -47,10 +47,22 @@ def per_sample(model: nn.Module, inputs: Tensor, targets: Tensor, bn: BatchNormM
     with captured(model, inputs, targets, bn=bn) as capture:
         spans, stage = dict(_spans(capture)), stages(capture.units)
         frames = [
-            pd.DataFrame({"unit": index, "stage": stage[index], "sample": range(len(inputs)), **numbers, **spans.get(index, {})})
+            pd.DataFrame(
+                {
+                    "unit": index,
+                    "stage": stage[index],
+                    "sample": range(len(inputs)),
+                    **numbers,
+                    **spans.get(index, {}),
+                }
+            )
             for index, numbers in _units(capture)
         ]
     return pd.concat(frames, ignore_index=True)
+
+
+def _keys(unit: int, stage: int, inputs: Tensor) -> dict[str, Any]:
+    return {"unit": unit, "stage": stage, "sample": range(len(inputs))}
 
 
 def _units(capture: Capture) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradflow.plots import Network, network_colour
 from gradflow.record.schema import QUANTILES
-from gradflow.statistics import aggregate
+from gradflow.theory import LAWS, judge
 
 NEAR = 0.1
 """A sample is near full cancellation in a unit or span if less than this part of ‖s‖ is left, and near
@@ -27,7 +27,8 @@ def count_near(samples: pd.DataFrame) -> pd.DataFrame:
         `model`, `bn`, `form`, `pairs` (of a sample and a unit), `near_full` (survival below `NEAR`),
         `near_along` (|ρ + 1| below it), `reaching` (ρ ≤ −1), `negative` (share with ρ < 0), and means over
         seeds, with 95 % intervals, of `least_cancellation`, `least_survival` (of any sample and unit) and
-        `all_samples`, the least over units of the largest ρ of a batch: above −1, no unit cancels for all.
+        `all_samples`, the least over units of the largest ρ of a batch, with its `verdict`: above −1, no
+        unit cancels for all samples.
     """
     rows = []
     for (model, bn), part in samples.groupby(["model", "bn"], sort=False):
@@ -41,15 +42,12 @@ def count_near(samples: pd.DataFrame) -> pd.DataFrame:
 def _counts(known: pd.DataFrame, prefix: str) -> dict[str, Any]:
     rho, survival = known[f"{prefix}cancellation"], known[f"{prefix}survival"]
     by_seed = known.assign(rho=rho, left=survival).groupby("seed")
-    extremes = pd.DataFrame(
-        {
-            "least_cancellation": by_seed["rho"].min(),
-            "least_survival": by_seed["left"].min(),
-            "all_samples": [part.groupby("unit")["rho"].max().min() for _, part in by_seed],
-        }
-    )
-    keys = {"iteration": 0, "batch_index": 0}
-    averaged = aggregate(extremes.reset_index().assign(**keys), list(extremes), by=()).iloc[0]
+    extremes = {
+        "least_cancellation": by_seed["rho"].min(),
+        "least_survival": by_seed["left"].min(),
+        "all_samples": by_seed.apply(lambda part: part.groupby("unit")["rho"].max().min()),
+    }
+    averaged = {name: _over_seeds(values) for name, values in extremes.items()}
     return {
         "pairs": len(known),
         "near_full": int((survival < NEAR).sum()),
@@ -57,13 +55,25 @@ def _counts(known: pd.DataFrame, prefix: str) -> dict[str, Any]:
         "reaching": int((rho <= -1).sum()),
         "negative": float((rho < 0).mean()),
         "least": float(rho.min()),
+        "left_at_least": float(survival[rho.idxmin()]),
         "least_left": float(survival.min()),
         "most": float(rho.max()),
         "median_left": float(survival.median()),
         "most_left": float(survival.max()),
         "seeds": known["seed"].nunique(),
-        **{name: averaged[name] for name in averaged.index if name.startswith(tuple(extremes))},
+        **{
+            f"{name}{end}": found[f"value{end}"]
+            for name, found in averaged.items()
+            for end in ("", "_low", "_high")
+        },
+        "verdict": averaged["all_samples"]["verdict"],
     }
+
+
+def _over_seeds(values: pd.Series[float]) -> dict[str, Any]:
+    rows = values.rename("value").rename_axis("seed").reset_index()
+    rows = rows.assign(law="not_all_cancel", predicted=-1.0, outside="")
+    return {str(name): value for name, value in judge(rows, LAWS).iloc[0].items()}
 
 
 def networks(samples: pd.DataFrame) -> Iterator[Network]:

@@ -122,7 +122,9 @@ def _energy(tensor: Tensor) -> float:
     return float(tensor.detach().square().mean())
 
 
-def all_nets(plain: Sequence[int] = (1, 2, 3, 4, 5, 6), residual: Sequence[int] = (8, 16, 32, 64)) -> list[Net]:
+def all_nets(
+    plain: Sequence[int] = (1, 2, 3, 4, 5, 6), residual: Sequence[int] = (8, 16, 32, 64)
+) -> list[Net]:
     """Return the nets that predictions are about."""
     deep = max(residual)
     return [

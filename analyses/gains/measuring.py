@@ -25,15 +25,21 @@ class Case:
         shortcut: as `--shortcut` takes it.
         title: as the page names it.
         group: which panel it is drawn in.
-        law: what is predicted of the shortcut path after k units, in words.
-        exact: whether that holds exactly, and not in the mean over masks or for gates near their start.
+        law: the prediction of `theory.LAWS` that is about it.
+        furthest: the largest k that the rate is fitted to; k masks leave 2^−k of the elements, and a fit
+            takes many. None is all.
     """
 
     shortcut: str
     title: str
     group: str
     law: str
-    exact: bool = False
+    furthest: int | None = None
+
+    @property
+    def exact(self) -> bool:
+        """Whether the gain is λ^k exactly, and not in the mean over masks or inputs."""
+        return self.law == "scale_rate"
 
     def predicted(self, k: Array) -> Array:
         """Return what should come back through k shortcuts; NaN where nothing is predicted."""
@@ -50,20 +56,21 @@ class Case:
         return np.full_like(k, np.nan)
 
 
-_GATES = "(1 − σ(b_g))^k while W_g is near 0"
+_MOST_MASKS = 8
+
 CASES = (
     *(
-        Case("identity" if scale == 1 else f"scale:{scale:g}", f"λ = {scale:g}", "scale", "λ^k", exact=True)
+        Case("identity" if scale == 1 else f"scale:{scale:g}", f"λ = {scale:g}", "scale", "scale_rate")
         for scale in (0.5, 0.9, 1, 1.1)
     ),
     *(
-        Case(f"gate:{kind},{bias:g}", f"b_g = {bias:g}".replace("-", "−"), f"gate:{kind}", _GATES)
+        Case(f"gate:{kind},{bias:g}", f"b_g = {bias:g}".replace("-", "−"), f"gate:{kind}", "gate_rate")
         for kind in ("exclusive", "shortcut")
         for bias in (0, -3, -6)
     ),
-    Case("conv", "1×1 convolution", "other", "nothing"),
-    Case("dropout:0.5", "dropout ½, rescaled (torch)", "other", "2^(k/2), root mean square"),
-    Case("dropout:0.5,unscaled", "dropout ½, unscaled (paper)", "other", "2^(−k/2), root mean square"),
+    Case("conv", "1×1 convolution", "other", "convolution_rate"),
+    Case("dropout:0.5", "dropout ½, rescaled (torch)", "other", "dropout_rate", _MOST_MASKS),
+    Case("dropout:0.5,unscaled", "dropout ½, unscaled (paper)", "other", "dropout_rate", _MOST_MASKS),
 )
 
 

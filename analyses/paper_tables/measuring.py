@@ -41,9 +41,11 @@ def measure_units(case: Case, inputs: Tensor, targets: Tensor, seed: int) -> pd.
     inputs = inputs.to(dtype=dtype, memory_format=torch.channels_last)
     with seeded(seed):
         record = probe(model, inputs, targets, units=r"stage\d\.\d+" if plain else None)
-    return with_shares(record.units)[list(_COLUMNS)].assign(
-        shortcut_kind=record.units["shortcut"]
-    ).drop(columns="shortcut")
+    return (
+        with_shares(record.units)[list(_COLUMNS)]
+        .assign(shortcut_kind=record.units["shortcut"])
+        .drop(columns="shortcut")
+    )
 
 
 def measure_checks(case: Case, inputs: Tensor, targets: Tensor, seed: int) -> pd.DataFrame:

@@ -20,6 +20,11 @@ _UNCORRELATED = Condition(
     "co_active", (True,), "the inputs are not uncorrelated: pairs share more than a quarter of the rectifiers"
 )
 
+_GATES_CLOSED = Condition(
+    "gate_weights", ("near zero",), "the gates' weights are not near 0: they start as He's rule draws them"
+)
+
+_SHORTCUTS = "He et al. 2016, eq. 7 and 8"
 _PREACTIVATION = "pre-activation BN nets, infinite width"
 _BALDUZZI = "Balduzzi et al. 2017 (arXiv:1702.08591)"
 _XIONG = "Xiong et al. 2020 (arXiv:2002.04745)"
@@ -100,6 +105,32 @@ LAWS: dict[str, Law] = {
         "above −1: in no unit does the branch cancel the shortcut for all samples",
         "He et al. 2016, after eq. 5",
         ">",
+    ),
+    "scale_rate": Law(
+        "slope of ln(gain of the shortcuts alone) against k units, constant scale",
+        "ln λ: the gain is λ^k",
+        _SHORTCUTS,
+    ),
+    "gate_rate": Law(
+        "slope of ln(gain of the shortcuts alone) against k units, gates",
+        "ln(1 − σ(b_g)), as if g(x) were σ(b_g) everywhere",
+        _SHORTCUTS,
+        conditions=(_GATES_CLOSED,),
+    ),
+    "dropout_rate": Law(
+        "slope of ln(gain of the shortcuts alone) against k units, dropout ½",
+        "−½ ln 2 unscaled, ½ ln 2 rescaled, in the root mean square",
+        _SHORTCUTS,
+    ),
+    "convolution_rate": Law(
+        "slope of ln(gain of the shortcuts alone) against k units, 1×1 convolutions",
+        "nothing is predicted",
+        _SHORTCUTS,
+    ),
+    "whole_rate": Law(
+        "slope of ln(gain of the whole gradient) against k units",
+        "what the branches add is not predicted",
+        "He et al. 2016, eq. 8",
     ),
     "correlation_plain": Law(
         "slope of log₂ of the gradients' correlation against L, plain networks",
