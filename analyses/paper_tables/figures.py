@@ -47,7 +47,7 @@ def draw_gradients(cases: Sequence[Case], units: pd.DataFrame) -> Figure:
             use_log_axis(one, values[values <= top])
             _finish(one, drawn, title)
             one.set_ylabel("‖∂E/∂xₗ‖ / last unit's  (ratio)")
-            one.legend(fontsize=7.5, loc="lower left")
+            one.legend(fontsize=7.5, loc="upper right", bbox_to_anchor=(1.0, 0.92), borderaxespad=0)
         for spare in flat[len(panels) :]:
             spare.set_visible(False)
         styles = [("mean over seeds, with its 95 % interval", {})]
@@ -59,20 +59,21 @@ def draw_shares(cases: Sequence[Case], units: pd.DataFrame) -> Figure:
     """Draw the shortcut's share of the gradient's energy and the branch's of the signal's, by unit."""
     panels = _panels(cases)
     with figure_style():
-        figure, axes = new_figure(0.9 + 2.3 * len(panels), len(panels), 2, sharey=True)
+        figure, axes = new_figure(0.9 + 2.3 * len(panels), len(panels), 2)
         for row, (title, members) in zip(axes, panels.items(), strict=True):
             drawn = units[units["case"].isin([case.name for case in members])]
             for one, column, name in (
-                (row[0], "backward_shortcut_share", "shortcut's share of ‖gradient‖²"),
-                (row[1], "forward_branch_share", "branch's share of ‖signal‖²"),
+                (row[0], "backward_shortcut_share", f"{title}: backward"),
+                (row[1], "forward_branch_share", "forward"),
             ):
                 for number, case in enumerate(members):
                     _draw(one, drawn[drawn["case"] == case.name], column, case, number)
-                _finish(one, drawn, f"{title}: {name}")
+                _finish(one, drawn, name)
                 one.set_ylim(-0.03, 1.12)
                 one.yaxis.set_major_formatter(PercentFormatter(1.0))
-            row[0].set_ylabel("share of energy")
-            row[1].legend(fontsize=7.5, loc="upper right")
+            row[0].set_ylabel("shortcut's share of ‖gradient‖²")
+            row[1].set_ylabel("branch's share of ‖signal‖²")
+            row[1].legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         styles = [("mean over seeds, with its 95 % interval", {})]
         legend(figure, f"Table {cases[0].table} at initialisation: the two ways", styles=styles)
     return figure
@@ -97,13 +98,18 @@ def _draw(axes: Axes, part: pd.DataFrame, column: str, case: Case, number: int) 
         return
     style = {"color": network_colour(number), "linestyle": _LINES[number // 8]}
     unit = part["unit"].to_numpy(float)
-    axes.plot(unit, part[column].to_numpy(float), label=f"{case.title}  ({_error(case)})", **style)
+    axes.plot(unit, part[column].to_numpy(float), label=_label(case), **style)
     low, high = (part[f"{column}_{end}"].to_numpy(float) for end in ("low", "high"))
     axes.fill_between(unit, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
-def _error(case: Case) -> str:
-    return f"{case.error} %" if case.error[:1].isdigit() else case.error or "not in the paper"
+def _label(case: Case) -> str:
+    """Return the case without its group, which the panel names, and the paper's error."""
+    error = f"{case.error} %" if case.error[:1].isdigit() else case.error or "not in the paper"
+    title = case.title.removeprefix("exclusive gate, ").removeprefix("shortcut-only gate, ")
+    return f"{title}  ({error})".replace("(unscaled, as the paper's)", "unscaled").replace(
+        "(rescaled, as torch's)", "rescaled"
+    )
 
 
 def _finish(axes: Axes, drawn: pd.DataFrame, title: str) -> None:
@@ -112,4 +118,4 @@ def _finish(axes: Axes, drawn: pd.DataFrame, title: str) -> None:
     if axes.get_yscale() == "log":
         axes.axhline(1, color=MUTED, linewidth=0.9, zorder=1)
     axes.set_title(title)
-    axes.set_xlabel("residual unit l, from the input to the loss")
+    axes.set_xlabel("residual unit l")

@@ -62,19 +62,18 @@ def _sentences(
     growing = [case for case in cases if rows[case.name]["ratio_low"] > 1]
     shrinking = [case for case in cases if rows[case.name]["ratio_high"] < 1]
     yield (
-        f"**No gradient vanishes before training**: in {len(growing)} of {len(cases)} networks the gradient is "
-        f"larger at the first unit than at the last" + (f", in {len(shrinking)} smaller" if shrinking else "")
-        if len(growing) >= len(shrinking)
-        else f"The gradient is smaller at the first unit than at the last in {len(shrinking)} of {len(cases)}"
-    ) + f". The most is {_extreme(cases, rows, most=True)}, the least {_extreme(cases, rows, most=False)}."
+        f"From the last unit to the first the gradient grows in {len(growing)} of {len(cases)} networks and "
+        f"shrinks in {len(shrinking)} (by 95 % intervals over seeds): most in "
+        f"{_extreme(cases, rows, most=True)}, least in {_extreme(cases, rows, most=False)}."
+    )
     for model in dict.fromkeys(case.model for case in cases):
         yield _ranks([case for case in cases if case.model == model], rows, model)
     due, exact = int(equations["exact_due"].sum()), int(equations["exact"].sum())
     worst = format_number(float(equations["worst_exact"].max()))
     yield (
-        f"**Equations**: of {due:,} statements that must hold in these networks, {exact:,} do, with a largest "
-        f"relative error of {worst}. Where h or f is not an identity the paper's own equations 4 and 5 are off; "
-        "by how much, case by case, is in the table below."
+        f"**Equations**: of {due:,} statements that must hold in these networks, {exact:,} do, with a "
+        f"largest relative error of {worst}. Where h or f is not an identity the paper's equations 4 and 5 are "
+        "off; by how much, case by case, is in the table below."
     )
 
 
@@ -85,8 +84,9 @@ def _ranks(cases: Sequence[Case], rows: dict[Any, dict[Any, Any]], model: str) -
     found = spearmanr(steepness, errors)
     return (
         f"**Does the start tell the end?** Over {model}'s {len(known)} cases the rank correlation of "
-        f"|ln(first / last)| before training with the paper's error is {format_number(float(found.statistic), 2)} "
-        f"(p = {format_number(float(found.pvalue), 2)}, fails ranked last)"
+        "|ln(first / last)| before training with the paper's error is "
+        f"{format_number(float(found.statistic), 2)} (p = {format_number(float(found.pvalue), 2)}, fails "
+        "ranked last)"
         + (
             "."
             if found.pvalue < 0.05
