@@ -92,10 +92,11 @@ class _Gradients:
     def arrived(self, port: int, gradient: Tensor) -> None:
         self.gradients[self._ports[port][0]] = gradient
 
-    def parts(self, place: Place, parts: Parts) -> None:
+    def parts(self, place: Place, parts: Parts) -> Tensor | None:
         self.branch_parts[place.unit] = parts.branch
         if parts.other is not None:
             self.other.add(place.unit)
+        return None
 
     def whole(self, place: Place, arriving: Tensor) -> None:
         """Keep nothing: `arrived` has it."""

@@ -167,7 +167,8 @@ def _span_columns(
     """
     spans = [
         gradient
-        if end is not None and all(_is_by_sample(part, batch) for part in (gradient.span_arriving, gradient.arriving))
+        if end is not None
+        and all(_is_by_sample(part, batch) for part in (gradient.span_arriving, gradient.arriving))
         else None
         for gradient, end in zip(gradients, run_ends, strict=True)
     ]

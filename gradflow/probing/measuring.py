@@ -82,7 +82,9 @@ def probe(
             "param_grad_norm": [norm_together(parameters, "grad_norm")],
         },
     }
-    return Record(**{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta)
+    return Record(
+        **{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta
+    )
 
 
 def _open_run_ends(
