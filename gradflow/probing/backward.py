@@ -25,6 +25,7 @@ class UnitGradients:
         shortcut: s, the shortcut's part of it.
         branch: b, the branch's part.
         other: what reaches x_l from outside the unit; None stands for nothing, exactly.
+        both: s + b.
         inner: ⟨s, b⟩, shape (batch,).
         additivity: ‖s + b + other − ∂E/∂x_l‖², a scalar.
         span_inner: ⟨Σ b_i, ∂E/∂x_L⟩ over the span from l to its run's end, shape (batch,).
@@ -37,6 +38,7 @@ class UnitGradients:
     shortcut: Squares | None = None
     branch: Squares | None = None
     other: Squares | None = None
+    both: Squares | None = None
     inner: Tensor | None = None
     additivity: Tensor | None = None
     span_inner: Tensor | None = None
@@ -100,7 +102,7 @@ class BackwardMeasures:
         if shortcut is not None and branch is not None and parts.other is None:
             together, pair, products = reducer.add(shortcut, branch, end)
             found.shortcut, found.branch, found.inner = pair.first, pair.second, pair.inner
-            whole = pair.total or reducer.squares(together)
+            found.both = whole = pair.total or reducer.squares(together)
             with_end = None if products is None else products[1]
         else:
             read = parts.in_order or [part for part in (shortcut, branch, parts.other) if part is not None]
@@ -113,7 +115,10 @@ class BackwardMeasures:
             )
             if shortcut is not None and branch is not None:
                 found.inner = reducer.inner(shortcut, branch)
+                found.both = reducer.squares(shortcut + branch)
             with_end = None if branch is None or end is None else reducer.inner(branch, end)
+        if parts.shortcut_is_total:
+            found.shortcut = self._arrived.get(place.total, found.shortcut)
         self._sums[place.unit] = _Sum(together, whole, together._version)  # noqa: SLF001 - no public name
         if run is not None and with_end is not None:
             self._extend_span(run, place, with_end)

@@ -26,7 +26,7 @@ BLOCK = 256
 _compiled = njit(parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"})
 
 
-@_compiled  # type: ignore[untyped-decorator] # Numba has no annotations
+@_compiled
 def sum_products(first: Array, second: Array, sums: Sums) -> None:
     """Sum squares and products of each row of two arrays.
 
@@ -55,7 +55,7 @@ def sum_products(first: Array, second: Array, sums: Sums) -> None:
         sums[0, row], sums[1, row], sums[2, row], sums[3, row] = sum_aa, sum_bb, sum_tt, sum_ab
 
 
-@_compiled  # type: ignore[untyped-decorator] # as above
+@_compiled
 def add_and_sum(first: Array, second: Array, reference: Array, total: Array, sums: Sums) -> None:
     """Add two arrays, and sum squares and products of each row on the way.
 

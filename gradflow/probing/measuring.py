@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -54,7 +56,20 @@ def probe(
         NoResidualUnitError: if the model has no residual unit and none was named.
         ProbeError: if there is no scalar loss with a gradient, or the model is compiled.
     """
-    model = eager(model)
+    with _no_collection():
+        return _record(eager(model), inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
+
+
+def _record(
+    model: nn.Module,
+    inputs: Inputs,
+    targets: Any,
+    *,
+    loss: Loss | None,
+    bn: BatchNormMode,
+    units: UnitSelection | None,
+    meta: Mapping[str, Any] | None,
+) -> Record:
     passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
     described = passes.described
     parameters = parameter_columns(passes.parameters, passes.parameter_gradients, described)
@@ -85,6 +100,22 @@ def probe(
     return Record(
         **{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Put garbage collection off: in the middle of a probe it would walk all objects of the process.
+
+    A probe makes many small objects and no cycles, so it would set the collector off and
+    give it nothing to collect, for a tenth of a second with torch loaded.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _open_run_ends(

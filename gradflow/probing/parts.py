@@ -159,8 +159,8 @@ class PartReader:
                 hook = partial(self._arrives, listener, outputs)
                 stack.callback(node.register_prehook(hook).remove)
             for consumer, inputs in self._consumers.items():
-                hook = partial(self._passes, listener, inputs)
-                stack.callback(consumer.register_hook(hook).remove)
+                passes = partial(self._passes, listener, inputs)
+                stack.callback(consumer.register_hook(passes).remove)
             self._watched, self._consumers = {}, {}
             yield
         for place in self.places:
@@ -204,7 +204,14 @@ class PartReader:
         grad_inputs: tuple[Tensor | None, ...],
         grad_outputs: tuple[Tensor | None, ...],
     ) -> tuple[Tensor | None, ...] | None:
-        """Keep the part of a fork's gradient that has just been computed."""
+        """Keep the part of a fork's gradient that has just been computed.
+
+        Returns:
+            what is handed on in place of `grad_inputs`; None if that is they themselves.
+
+        Raises:
+            UnaddableError: if the parts cannot be added here.
+        """
         above = grad_outputs[0] if len(grad_outputs) == 1 else None
         handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:

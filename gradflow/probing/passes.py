@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,10 +90,7 @@ def run_passes(
 
     def run(*, in_place_of_engine: bool) -> Passes:
         observer = ForwardMeasures(Reducer(batch))
-        with (
-            _no_collection(),
-            traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward,
-        ):
+        with traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward:
             return _measured(forward, observer, named, batch, in_place_of_engine)
 
     try:
@@ -143,22 +137,6 @@ def _measured(
         value=value.detach(),
         samples_coupled=forward.handling.samples_coupled,
     )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Put garbage collection off: in the middle of a pass it would walk all objects of the process.
-
-    A probe makes many small objects and no cycles, so it would set the collector off and
-    give it nothing to collect, for a tenth of a second with torch loaded.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _stands_on_no_parameter(units: list[TracedUnit], parameters: list[Tensor]) -> bool:

@@ -122,10 +122,10 @@ class Reducer:
         alike = first.stride() == second.stride() == beside.stride() and first.dtype == second.dtype
         if alike and _is_quick(first) and _is_dense(first.shape, first.stride()):
             total = torch.empty_like(first)
-            rows = [self._rows(value) for value in (first, second, beside, total)]
-            sums = np.empty((6, len(rows[0])))
-            add_and_sum(*(row.numpy() for row in rows), sums)
-            if _in_range(sums, rows[0].shape[1]):
+            a, b, r, t = (self._rows(value).numpy() for value in (first, second, beside, total))
+            sums = np.empty((6, len(a)))
+            add_and_sum(a, b, r, t, sums)
+            if _in_range(sums, a.shape[1]):
                 products = torch.from_numpy(sums[4]), torch.from_numpy(sums[5])
                 return total, _pair_of(sums), None if reference is None else products
         else:

@@ -173,7 +173,7 @@ def conform(table: str, frame: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame
     """
     columns = TABLES[table]
     names = [column.name for column in columns]
-    unknown = sorted(set(frame) - set(names))
+    unknown = sorted({str(name) for name in frame} - set(names))
     if unknown:
         raise RecordError(
             f"table '{table}' has columns that schema version {SCHEMA_VERSION} does not declare: "

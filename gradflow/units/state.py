@@ -35,4 +35,4 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
         for module, name, buffer in buffers:
             module._buffers[name] = buffer  # noqa: SLF001 - forward may have put another in its place
         if held:
-            torch._foreach_copy_(held, saved)  # noqa: SLF001 - no public name
+            torch._foreach_copy_(held, saved)
