@@ -99,7 +99,7 @@ class BackwardMeasures:
         shortcut, branch = parts.shortcut, parts.branch
         run = self._runs.get(place.unit)
         end = None if run is None else self._end_gradients.get(run)
-        if shortcut is not None and branch is not None and parts.other is None:
+        if shortcut is not None and branch is not None and len(parts.in_order) == 2:
             together, pair, products = reducer.add(shortcut, branch, end)
             found.shortcut, found.branch, found.inner = pair.first, pair.second, pair.inner
             found.both = whole = pair.total or reducer.squares(together)
