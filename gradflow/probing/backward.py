@@ -117,7 +117,7 @@ class BackwardMeasures:
                 found.inner = reducer.inner(shortcut, branch)
                 found.both = reducer.squares(shortcut + branch)
             with_end = None if branch is None or end is None else reducer.inner(branch, end)
-        if parts.shortcut_is_total:
+        if shortcut is not None and parts.shortcut_is_total:
             found.shortcut = self._arrived.get(place.total, found.shortcut)
         self._sums[place.unit] = _Sum(together, whole, together._version)  # noqa: SLF001 - no public name
         if run is not None and with_end is not None:
