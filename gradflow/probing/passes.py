@@ -24,7 +24,6 @@ from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
 from gradflow.units.runs import Run, identity_runs
 from gradflow.units.tracing import TracedUnit
-from gradflow.units.traversal import named_parameters
 
 
 @dataclass(eq=False)
@@ -81,7 +80,7 @@ def run_passes(
     batch = batch_size(inputs)
     if batch == 0:
         raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
-    named = named_parameters(model)
+    named: dict[str, Tensor] = dict(model.named_parameters())
     if not any(parameter.requires_grad for parameter in named.values()):
         raise ProbeError(
             f"no parameter of {type(model).__name__} needs a gradient; "

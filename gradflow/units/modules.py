@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from gradflow.units.graph import Port, between
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
-from gradflow.units.traversal import named_modules
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def watching(model: nn.Module, tracer: UnitTracer, selected: Callable[[str], boo
     """
     with ExitStack() as stack:
         blocks = set(_named_blocks(model, selected)) if selected else set()
-        for name, module in named_modules(model).items():
+        for name, module in model.named_modules():
             if name in blocks or _may_add(module):
                 block = _Block(name, tracer) if name in blocks else None
                 running = _Running(name, tracer, block)
@@ -52,7 +51,7 @@ def _may_add(module: nn.Module) -> bool:
 def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
     """Yield the outermost modules that are selected."""
     chosen: list[str] = []
-    for name in named_modules(model):
+    for name, _ in model.named_modules():
         if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
             chosen.append(name)
             yield name
