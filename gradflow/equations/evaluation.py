@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from gradflow.equations.spans import Chain, Span, chain_of, chains, default_spans, is_comparable, why_not
+from gradflow.equations.spans import (
+    Chain,
+    Span,
+    chain_of,
+    chains,
+    default_spans,
+    is_comparable,
+    kind_of,
+    why_not,
+)
 from gradflow.equations.statements import Array, Form, Residual, RunningSum
 from gradflow.probing.capture import Capture
 from gradflow.tolerances import sum_of_terms, vector_jacobian_product
 from gradflow.units.finding import stages
-from gradflow.units.runs import has_identity_form
 from gradflow.units.tracing import TracedUnit
 
 Row = dict[str, Any]
@@ -65,7 +73,7 @@ class _Evaluation:
                 yield from self._paper_form(chain, to_end)
 
     def _unit_row(self, unit: TracedUnit) -> Row:
-        chain = Chain(unit.index, unit.index, self._stages[unit.index], has_identity_form(unit))
+        chain = Chain(unit.index, unit.index, self._stages[unit.index], *kind_of(unit))
         residual = None
         if is_comparable(self._capture, unit):
             ((_, residual),) = self._sweep("forward", chain, [(unit.index, chain.end)])
@@ -170,7 +178,7 @@ class _Evaluation:
             "error": error,
             "tolerance": tolerance,
             "holds": error is not None and error <= tolerance,
-            "expected_to_hold": chain.identity
+            "expected_to_hold": chain.plain
             and not self._tapped(number, span)
             and self._reached(number, span),
             "detectable": residual.detectable(tolerance) if residual is not None else None,

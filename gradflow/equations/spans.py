@@ -22,18 +22,31 @@ class Chain(Run):
     """Consecutive units of one stage, each starting where the one before ends, of one shape.
 
     Attributes:
-        identity: whether every unit is of the form of eq. 3, so that eq. 4 and 5 must hold.
+        identity: whether every unit's h is the identity, x_l itself being an operand.
+        post_activation: what every unit's f is.
     """
 
     identity: bool
+    post_activation: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether every unit is of the form of eq. 3, so that eq. 4 and 5 must hold."""
+        return self.identity and self.post_activation == "identity"
 
 
 def chains(capture: Capture) -> list[Chain]:
-    """Return the longest chains of units on which eq. 4 and 5 can be evaluated."""
-    kinds = [has_identity_form(unit) if is_comparable(capture, unit) else None for unit in capture.units]
-    return [
-        Chain(run.first, run.last, run.stage, identity) for run, identity in join_runs(capture.units, kinds)
-    ]
+    """Return the longest chains of units of one kind on which eq. 4 to 8 can be evaluated."""
+    kinds = [kind_of(unit) if is_comparable(capture, unit) else None for unit in capture.units]
+    return [Chain(run.first, run.last, run.stage, *kind) for run, kind in join_runs(capture.units, kinds)]
+
+
+def kind_of(unit: TracedUnit) -> tuple[bool, str]:
+    """Return whether h is the identity, element by element, and what f is."""
+    post_activation = unit.post_activation
+    if post_activation == "identity" and unit.out != unit.total:
+        post_activation = "rearranged"
+    return unit.shortcut == "identity" and unit.shortcut_is_fork, post_activation
 
 
 def is_comparable(capture: Capture, unit: TracedUnit) -> bool:

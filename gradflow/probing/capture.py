@@ -7,8 +7,9 @@ The equations say that tensors are equal, so checking them takes the tensors: x_
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,6 +68,50 @@ class Capture:
                 retain_graph=True,
             )
         )
+
+    def shortcut_path(self, first: int, last: int) -> ShortcutPath:
+        """Send ∂E/∂x_L back from x_L, L = `last` + 1, with every branch blocked on its way.
+
+        One backward pass over units `first` to `last`: at each addition nothing is handed on to
+        the branch's operand, so what arrives at x_l came through f and h alone,
+        ∏_{i=l}^{L−1} (∂h_i/∂x_i)ᵀ (∂f_i/∂y_i)ᵀ ∂E/∂x_L. A gate's own derivative is on that path; the
+        part of an exclusive gate that multiplies the branch is not. Through a block without
+        shortcut nothing arrives.
+        """
+        span = self.units[first : last + 1]
+        ports = [port for unit in span for port in (unit.fork, unit.total)]
+        with ExitStack() as stack:
+            for unit in span:
+                hook = partial(_blocked, unit.split.shortcut_operand if unit.split is not None else None)
+                stack.callback(unit.total.node.register_hook(hook).remove)
+            arrived = torch.autograd.grad(
+                [GradientEdge(span[-1].out.node, span[-1].out.output)],
+                [GradientEdge(port.node, port.output) for port in ports],
+                [self.gradients[span[-1].out]],
+                retain_graph=True,
+                allow_unused=True,
+            )
+        return ShortcutPath(list(arrived[::2]), list(arrived[1::2]))
+
+
+@dataclass(frozen=True, eq=False)
+class ShortcutPath:
+    """What arrives with the branches blocked, for each unit of a span; None for nothing.
+
+    Attributes:
+        forks: at x_l.
+        totals: at y_l.
+    """
+
+    forks: list[Tensor | None]
+    totals: list[Tensor | None]
+
+
+def _blocked(
+    shortcut: int | None, grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    """Let through what an addition hands to its `shortcut` operand, and nothing else."""
+    return tuple(part if index == shortcut else None for index, part in enumerate(grad_inputs))
 
 
 def _branch_output(unit: TracedUnit) -> tuple[GradientEdge, float]:
