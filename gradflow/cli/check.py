@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gradflow.cli.preparing import Measurement
     from gradflow.record import Record
 
-EQUATIONS = ("3", "4", "5")
+EQUATIONS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "plain")
 
 
 def read_equations(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from gradflow.determinism import full_precision
 from gradflow.equations.evaluation import evaluate
+from gradflow.equations.rewriting import asymmetric_writing
 from gradflow.equations.spans import Span
 from gradflow.equations.statements import NUMBERS
+from gradflow.equations.verdicts import Row
 from gradflow.errors import ProbeError
 from gradflow.probing import BatchNormMode, Loss, probe
 from gradflow.probing.capture import captured
@@ -35,6 +37,7 @@ def check(
     equations: Iterable[str] = NUMBERS,
     spans: Sequence[Span] | None = None,
     dtypes: Sequence[torch.dtype] | None = None,
+    per_sample: bool = False,
     meta: Mapping[str, Any] | None = None,
 ) -> Record:
     """Measure `model` as `probe` does, and check equations 3, 4 and 5 on it.
@@ -54,6 +57,8 @@ def check(
         equations: which of '3', '4' and '5'.
         spans: pairs (l, L) to check instead of the default ones.
         dtypes: in which to run; the model's own and float64 unless told otherwise.
+        per_sample: whether each sample is held to the tolerance, and the worst one is told. Needs
+            `bn` 'running' or 'frozen' where there is batch normalisation.
         meta: as for `probe`.
 
     Returns:
@@ -72,17 +77,27 @@ def check(
     model = eager(model)
     units = units if units is None or isinstance(units, str) else tuple(units)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
+    if per_sample and record.meta["samples_coupled"]:
+        raise ProbeError(
+            f"bn='{bn}' lets batch normalisation couple the samples of a batch, so nothing exact can be said "
+            "about single samples; take bn='frozen' for an untrained network, bn='running' for a trained one"
+        )
     own = next(model.parameters()).dtype
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
         run = model if dtype == own else _copy(model).to(dtype)
         given = inputs if dtype == own else cast(inputs, dtype)
         aims = targets if dtype == own else cast(targets, dtype)
+        name = str(dtype).removeprefix("torch.")
         with (
             full_precision(),  # TF32 would make this a check of TF32
             captured(run, given, aims, loss=loss, bn=bn, units=units) as capture,
         ):
-            rows += evaluate(capture, numbers, spans, str(dtype).removeprefix("torch."))
+            rows += evaluate(capture, numbers, spans, name, per_sample=per_sample)
+        if "9" in numbers and spans is None:
+            verdicts = asymmetric_writing(run, capture, given, aims, loss=loss, bn=bn, dtype=name)
+            rows += [verdict.row(name) for verdict in verdicts]
+        del capture
     keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
     table = pd.DataFrame([{**keys, **row} for row in rows])
     return Record(

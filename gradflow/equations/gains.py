@@ -81,21 +81,24 @@ def shortcut_gains(
         captured(eager(model), inputs, targets, loss=loss, bn=bn, units=units) as capture,
     ):
         for chain in chains(capture):
-            if capture.units[chain.last].out in capture.gradients:
-                rows += _chain_rows(capture, chain)
+            arriving = capture.gradients.get(capture.units[chain.last].out)
+            if arriving is not None:
+                rows += _chain_rows(capture, chain, arriving)
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _chain_rows(capture: Capture, chain: Run) -> list[dict[str, Any]]:
-    end = _norm(capture.gradients[capture.units[chain.last].out])
-    blocked = capture.shortcut_path(chain.first, chain.last).forks
+def _chain_rows(capture: Capture, chain: Run, arriving: Tensor) -> list[dict[str, Any]]:
+    end = _norm(arriving)
+    blocked = capture.shortcut_path(chain.first, chain.last, arriving).forks
     rows: list[dict[str, Any]] = []
     predicted: float | None = 1.0
     for unit in reversed(capture.units[chain.first : chain.end]):
         held = held_shortcut(unit, torch.float64)
         factor = None if held is None else held.factor
-        constant = isinstance(factor, float) and unit.post_activation == "identity"
-        predicted = predicted * abs(factor) if constant and predicted is not None else None  # type: ignore[arg-type]
+        if predicted is not None and isinstance(factor, float) and unit.post_activation == "identity":
+            predicted *= abs(factor)
+        else:
+            predicted = None
         whole = _norm(capture.gradients.get(unit.fork))
         alone = _norm(blocked[unit.index - chain.first])
         rows.append(

@@ -9,8 +9,9 @@ it shares no computation with the values that it is compared with.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,14 +37,18 @@ class Step:
     Attributes:
         apply: from the operation's input to its output.
         factor: what it multiplies each element by; None if it does anything else.
-        weights: whether it is a weight layer.
-        reduction: products that one element of its result adds up; 0 for none.
+        gain: root mean square of its singular values: by how much it enlarges a vector of random sign.
+        roundings: of one element of its result, in units of the roundoff.
+        gated: whether what it multiplies by has a history of its own, as a gate has.
+        linear: whether it is linear, rather than affine or a ReLU.
     """
 
     apply: Callable[[Tensor], Tensor]
     factor: Factor | None = None
-    weights: bool = False
-    reduction: int = 0
+    gain: float = 1.0
+    roundings: float = 1.0
+    gated: bool = False
+    linear: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,26 @@ class Held:
             product = product * step.factor
         return product
 
+    @property
+    def gain(self) -> float:
+        """By how much the function enlarges a vector of random sign."""
+        return math.prod(step.gain for step in self.steps)
+
+    @property
+    def roundings(self) -> float:
+        """Roundings of one element of the result, in units of the roundoff."""
+        return sum(step.roundings for step in self.steps)
+
+    @property
+    def gated(self) -> bool:
+        """Whether a factor has a derivative of its own: h′ is then more than `factor`."""
+        return any(step.gated for step in self.steps)
+
+    @property
+    def linear(self) -> bool:
+        """Whether the function is linear, rather than affine or more than that."""
+        return all(step.linear for step in self.steps)
+
     def __call__(self, value: Tensor) -> Tensor:
         """Return the function's value."""
         for step in self.steps:
@@ -83,7 +108,7 @@ def held_shortcut(unit: TracedUnit, dtype: torch.dtype) -> Held | None:
     if unit.split is None:
         return None
     port, factor = unit.operand(unit.split.shortcut_operand)
-    found = _path(port, unit.fork, dtype)
+    found = _evaluable(port, unit.fork, dtype)
     if found is None or factor == 1:
         return found
     return Held((*found.steps, _times(factor, dtype)))
@@ -91,12 +116,20 @@ def held_shortcut(unit: TracedUnit, dtype: torch.dtype) -> Held | None:
 
 def held_post_activation(unit: TracedUnit, dtype: torch.dtype) -> Held | None:
     """Return f of `unit`, from y_l to x_{l+1}; None if it cannot be told."""
-    return _path(unit.out, unit.total, dtype)
+    return _evaluable(unit.out, unit.total, dtype)
 
 
 def held_block(unit: TracedUnit, dtype: torch.dtype) -> Held | None:
     """Return what a block without shortcut does to x_l; None if it cannot be told."""
-    return _path(unit.total, unit.fork, dtype)
+    return _evaluable(unit.total, unit.fork, dtype)
+
+
+def _evaluable(end: Port, start: Port, dtype: torch.dtype) -> Held | None:
+    """Return the way from `start` to `end`; None also where what a node kept has been overwritten."""
+    try:
+        return _path(end, start, dtype)
+    except RuntimeError:  # autograd refuses to hand out what an in-place operation has changed since
+        return None
 
 
 def _path(end: Port, start: Port, dtype: torch.dtype) -> Held | None:
@@ -130,15 +163,18 @@ def _step(node: Node, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None
     return None if make is None else make(node, index, dtype)
 
 
-def _times(factor: Factor, dtype: torch.dtype) -> Step:
+def _times(factor: Factor, dtype: torch.dtype, *, gated: bool = False) -> Step:
     if isinstance(factor, Tensor):
         factor = float(factor) if factor.numel() == 1 else factor.detach().to(dtype)
-    return Step(lambda value: value * factor, factor=factor)
+    gain = float(factor.square().mean().sqrt()) if isinstance(factor, Tensor) else abs(factor)
+    return Step(lambda value: value * factor, factor=factor, gain=gain, gated=gated)
 
 
 def _multiplication(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
     other = node._saved_other if index == 0 else node._saved_self  # noqa: SLF001 - torch documents them
-    return None if other is None else (_times(other, dtype),)
+    origin = node.next_functions[1 - index][0]
+    gated = origin is not None and not is_leaf(origin)
+    return None if other is None else (_times(other, dtype, gated=gated),)
 
 
 def _division(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
@@ -152,7 +188,7 @@ def _dropout(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...]:
 
 
 def _relu(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...]:
-    return (Step(torch.relu),)
+    return (Step(torch.relu, roundings=0.0, linear=False),)
 
 
 def _convolution(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
@@ -166,8 +202,9 @@ def _convolution(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] 
     return (
         Step(
             lambda value: convolve(value, weight, bias, options[0], options[1], options[2], groups),
-            weights=True,
-            reduction=weight[0].numel(),
+            gain=float(weight.square().sum() / (weight.shape[1] * groups)) ** 0.5,
+            roundings=math.sqrt(weight[0].numel()) + 1,
+            linear=bias is None,
         ),
     )
 
@@ -176,7 +213,7 @@ def _matrix(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | Non
     if index != 0 or node._saved_mat2 is None:  # noqa: SLF001 - as above
         return None
     matrix = node._saved_mat2.detach().to(dtype)  # noqa: SLF001 - as above
-    return (Step(lambda value: value @ matrix, weights=True, reduction=len(matrix)),)
+    return (_product(matrix, lambda value: value @ matrix),)
 
 
 def _affine(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
@@ -208,8 +245,7 @@ def _batch_norm(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] |
     if bias is not None:
         shift = shift + bias
     channels = (-1, *(1,) * (len(node._input_metadata[0].shape) - 2))  # noqa: SLF001 - documented on Node
-    gain, shift = gain.view(channels), shift.view(channels)
-    return (Step(lambda value: torch.addcmul(shift, value, gain)),)
+    return (_normalisation(gain.view(channels), shift.view(channels)),)
 
 
 def _layer_norm(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
@@ -224,7 +260,13 @@ def _layer_norm(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] |
         gain, shift = gain * weight.detach().to(dtype), shift * weight.detach().to(dtype)
     if bias is not None:
         shift = shift + bias.detach().to(dtype)
-    return (Step(lambda value: torch.addcmul(shift, value, gain)),)
+    return (_normalisation(gain, shift),)
+
+
+def _normalisation(gain: Tensor, shift: Tensor) -> Step:
+    """Return u ↦ gain · u + shift: with what computed the two, some five roundings."""
+    size = float(gain.square().mean().sqrt())
+    return Step(lambda value: torch.addcmul(shift, value, gain), gain=size, roundings=5.0, linear=False)
 
 
 def _leaf(node: Node, index: int, dtype: torch.dtype) -> Tensor | None:

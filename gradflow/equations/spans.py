@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradflow.errors import ProbeError
-from gradflow.units.runs import Run, has_identity_form, join_runs
+from gradflow.units.runs import Run, join_runs
 
 if TYPE_CHECKING:
     from gradflow.probing.capture import Capture
@@ -56,20 +56,6 @@ def is_comparable(capture: Capture, unit: TracedUnit) -> bool:
     return x is not None and out is not None and x.shape == branch.shape == out.shape
 
 
-def why_not(unit: TracedUnit) -> str | None:
-    """Say why a unit is not of the form of eq. 3; None if it is."""
-    reasons = []
-    if unit.shortcut != "identity":
-        reasons.append(
-            "it has no shortcut" if unit.shortcut == "none" else f"h is a {unit.shortcut} shortcut"
-        )
-    if unit.post_activation != "identity":
-        reasons.append(f"f is {unit.post_activation}")
-    if not reasons and not has_identity_form(unit):
-        reasons.append("x is rearranged on its way through the unit")
-    return " and ".join(reasons) or None
-
-
 def chain_of(span: Span, found: Sequence[Chain]) -> Chain:
     """Return the chain that holds `span`.
 
@@ -85,10 +71,3 @@ def chain_of(span: Span, found: Sequence[Chain]) -> Chain:
         f"span {first}-{end} cannot be compared: x_{first} and x_{end} must be of one stage, with units of "
         f"one form between them; spans may lie inside {allowed}"
     )
-
-
-def default_spans(chain: Chain) -> list[Span]:
-    """Return the spans from the chain's start to each l, and from each l to its end."""
-    from_start = [(chain.first, end) for end in range(chain.first + 1, chain.end + 1)]
-    to_end = [(first, chain.end) for first in range(chain.first + 1, chain.end)]
-    return from_start + to_end

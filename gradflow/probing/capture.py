@@ -6,7 +6,7 @@ The equations say that tensors are equal, so checking them takes the tensors: x_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,44 +33,66 @@ class Capture:
         units: the units, in order of execution.
         values: x_l at each fork, and x_{l+1} after the last unit, by port.
         branches: F(x_l) of each unit.
+        shortcuts: h(x_l) of each unit; None for a named block.
         gradients: ∂E/∂x at the same ports as `values`.
         branch_parts: b_l = (∂F/∂x)ᵀ ∂E/∂y_l of each unit; None where nothing arrives.
         other: units at whose fork something arrives from outside the unit.
         samples_coupled: whether batch statistics went into the gradient.
         loss: value of the loss.
+        outputs: what the model returned.
+        leaf_gradients: gradients of the parameters that need one, and of the inputs.
     """
 
     units: list[TracedUnit]
     values: dict[Port, Tensor]
     branches: list[Tensor]
+    shortcuts: list[Tensor | None]
     gradients: dict[Port, Tensor]
     branch_parts: list[Tensor | None]
     other: set[int]
     samples_coupled: bool
     loss: float
+    outputs: Any
+    leaf_gradients: tuple[Tensor | None, ...]
 
-    def branch_sum_vjps(self, first: int, last: int) -> list[Tensor]:
-        """Return (∂ Σ_{i=l}^{last} F_i / ∂x_l)ᵀ ∂E/∂x_L for each l of `first` to `last`.
+    def branch_sum_vjps(self, first: int, cotangents: Sequence[Tensor]) -> list[Tensor]:
+        """Return (∂ Σ_{i≥l} F_i / ∂x_l)ᵀ applied to each F_i's cotangent, for each l from `first` on.
 
-        L is last + 1. One backward pass serves them all: with ∂E/∂x_L as cotangent of every
-        F_i, what arrives at x_l comes from the F_i with i ≥ l alone, since the others do not
-        depend on x_l.
+        One backward pass serves them all: what arrives at x_l comes from the F_i with i ≥ l alone,
+        since the others do not depend on x_l.
+
+        Args:
+            first: the first unit of the span.
+            cotangents: of F_i for each unit of the span: ∂E/∂x_L, or what the shortcuts after it
+                make of that.
         """
-        span = self.units[first : last + 1]
-        cotangent = self.gradients[span[-1].out]
+        span = self.units[first : first + len(cotangents)]
         outputs = [_branch_output(unit) for unit in span]
         forks = [GradientEdge(unit.fork.node, unit.fork.output) for unit in span]
         return list(
             torch.autograd.grad(
                 [edge for edge, _ in outputs],
                 forks,
-                [cotangent if factor == 1 else cotangent * factor for _, factor in outputs],
+                [
+                    cotangent if factor == 1 else cotangent * factor
+                    for cotangent, (_, factor) in zip(cotangents, outputs, strict=True)
+                ],
                 retain_graph=True,
             )
         )
 
-    def shortcut_path(self, first: int, last: int) -> ShortcutPath:
-        """Send ∂E/∂x_L back from x_L, L = `last` + 1, with every branch blocked on its way.
+    def block_vjp(self, block: TracedUnit, cotangent: Tensor) -> Tensor:
+        """Return (∂y_l/∂x_l)ᵀ `cotangent` of a block without shortcut, by itself."""
+        (part,) = torch.autograd.grad(
+            [GradientEdge(block.total.node, block.total.output)],
+            [GradientEdge(block.fork.node, block.fork.output)],
+            [cotangent],
+            retain_graph=True,
+        )
+        return part
+
+    def shortcut_path(self, first: int, last: int, cotangent: Tensor) -> ShortcutPath:
+        """Send `cotangent`, ∂E/∂x_L, back from x_L, L = `last` + 1, with every branch blocked.
 
         One backward pass over units `first` to `last`: at each addition nothing is handed on to
         the branch's operand, so what arrives at x_l came through f and h alone,
@@ -87,24 +109,28 @@ class Capture:
             arrived = torch.autograd.grad(
                 [GradientEdge(span[-1].out.node, span[-1].out.output)],
                 [GradientEdge(port.node, port.output) for port in ports],
-                [self.gradients[span[-1].out]],
+                [cotangent],
                 retain_graph=True,
                 allow_unused=True,
             )
-        return ShortcutPath(list(arrived[::2]), list(arrived[1::2]))
+        found = [
+            cotangent.new_zeros(port.shape) if part is None else part
+            for part, port in zip(arrived, ports, strict=True)
+        ]
+        return ShortcutPath(found[::2], found[1::2])
 
 
 @dataclass(frozen=True, eq=False)
 class ShortcutPath:
-    """What arrives with the branches blocked, for each unit of a span; None for nothing.
+    """What arrives with the branches blocked, for each unit of a span.
 
     Attributes:
         forks: at x_l.
         totals: at y_l.
     """
 
-    forks: list[Tensor | None]
-    totals: list[Tensor | None]
+    forks: list[Tensor]
+    totals: list[Tensor]
 
 
 def _blocked(
@@ -160,7 +186,8 @@ def captured(
     """Run both passes and keep the tensors, with the graph whole, while the context is open.
 
     The model is left as it was when the context closes, also after an exception. Memory holds
-    four tensors a unit beside the graph.
+    what the graph holds, and up to four more tensors a unit: F, its part of the gradient, and
+    ∂E/∂x, and y where f is no identity.
 
     Args:
         model: the network.
@@ -170,23 +197,34 @@ def captured(
         bn: as for `probe`.
         units: as for `probe`.
     """
-    keeper = ValueKeeper()
-    with traced_forward(model, inputs, targets, keeper, loss=loss, bn=bn, units=units) as forward:
-        traced, value = forward.tracer.units, forward.value
-        forward.tracer.forget_graph()
-        wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        reader = PartReader(traced, root_of(value))
-        listener = _Gradients(reader, traced)
-        with reader.hooked(listener), forward.handling.recomputing():
-            torch.autograd.grad(value, [*wanted, *forward.leaves], allow_unused=True, retain_graph=True)
-        reader.read_mixed(traced, listener)
-        yield Capture(
-            units=traced,
-            values=keeper.values,
-            branches=keeper.branches,
-            gradients=listener.gradients,
-            branch_parts=listener.branch_parts,
-            other=listener.other,
-            samples_coupled=forward.handling.samples_coupled,
-            loss=float(value.detach()),
-        )
+    for copying in (False, True):
+        keeper = ValueKeeper(copying=copying)
+        with traced_forward(
+            model, inputs, targets, keeper, loss=loss, bn=bn, units=units, keep_outputs=True
+        ) as forward:
+            if keeper.overwritten:  # somebody works in place: once more, with copies
+                continue
+            traced, value = forward.tracer.units, forward.value
+            forward.tracer.forget_graph()
+            wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            reader = PartReader(traced, root_of(value))
+            listener = _Gradients(reader, traced)
+            with reader.hooked(listener), forward.handling.recomputing():
+                gradients = torch.autograd.grad(
+                    value, [*wanted, *forward.leaves], allow_unused=True, retain_graph=True
+                )
+            reader.read_mixed(traced, listener)
+            yield Capture(
+                units=traced,
+                values=keeper.values,
+                branches=keeper.branches,
+                shortcuts=keeper.shortcuts,
+                gradients=listener.gradients,
+                branch_parts=listener.branch_parts,
+                other=listener.other,
+                samples_coupled=forward.handling.samples_coupled,
+                loss=float(value.detach()),
+                outputs=forward.outputs,
+                leaf_gradients=gradients,
+            )
+            return
