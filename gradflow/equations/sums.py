@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradflow.equations.held import Factor
+from gradflow.equations.operations import Factor
 
 Sizes = NDArray[np.float64]
 """Norms: one number, or one a sample."""

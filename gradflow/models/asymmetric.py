@@ -32,7 +32,9 @@ class AsymmetricUnit(nn.Module):
         super().__init__()
         self.shortcut = unit.shortcut
         self.gate = unit.gate
-        self.branch = _without_head(unit.branch)
+        head = dict(_head(unit.branch))
+        children = unit.branch.named_children()
+        self.branch = Branch(OrderedDict((name, child) for name, child in children if name not in head))
         self.activation = activation
         self.carries_activated = carries_activated
 
@@ -67,8 +69,9 @@ class AsymmetricNetwork(nn.Module):
                 f"{network.spec.options()} has no asymmetric writing; expected a pre-activation network "
                 "with shortcuts, such as preact164"
             )
-        units = [unit for stage in (network.stage1, network.stage2, network.stage3) for unit in stage]
-        firsts = {id(stage[0]) for stage in (network.stage1, network.stage2, network.stage3)}
+        stages = (network.stage1, network.stage2, network.stage3)
+        units = [unit for stage in stages for unit in stage if isinstance(unit, Unit)]
+        firsts = {id(stage[0]) for stage in stages}
         heads = [
             unit.pre_activation if id(unit) in firsts else nn.Sequential(OrderedDict(_head(unit.branch)))
             for unit in units
@@ -103,9 +106,3 @@ def _head(branch: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         if isinstance(module, nn.Conv2d):
             return
         yield name, module
-
-
-def _without_head(branch: nn.Module) -> Branch:
-    """Return the branch from its first convolution on."""
-    head = dict(_head(branch))
-    return Branch(OrderedDict((name, child) for name, child in branch.named_children() if name not in head))

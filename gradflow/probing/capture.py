@@ -114,7 +114,7 @@ class Capture:
                 allow_unused=True,
             )
         found = [
-            cotangent.new_zeros(port.shape) if part is None else part
+            cotangent.new_zeros(port.shape) if part is None else part  # type: ignore[redundant-expr] # allow_unused
             for part, port in zip(arrived, ports, strict=True)
         ]
         return ShortcutPath(found[::2], found[1::2])
@@ -134,7 +134,9 @@ class ShortcutPath:
 
 
 def _blocked(
-    shortcut: int | None, grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]
+    shortcut: int | None,
+    grad_inputs: tuple[Tensor | None, ...],
+    grad_outputs: tuple[Tensor | None, ...],  # noqa: ARG001 - torch passes it
 ) -> tuple[Tensor | None, ...]:
     """Let through what an addition hands to its `shortcut` operand, and nothing else."""
     return tuple(part if index == shortcut else None for index, part in enumerate(grad_inputs))
