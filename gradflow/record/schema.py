@@ -113,8 +113,16 @@ PARAMETERS = (
 
 CHECKS = (
     *KEYS,
-    Column("equation", "string", "", "number in He et al. 2016: 3, 4, 5"),
-    Column("form", "string", "", "forward; telescoped (measured branch parts) or vjp (paper's own form)"),
+    Column("equation", "string", "", "number in He et al. 2016, 1 to 9; plain: a plain network's product"),
+    Column(
+        "form",
+        "string",
+        "",
+        "forward; telescoped (measured branch parts), vjp (paper's own form) or blocked (branches blocked in "
+        "the backward pass); masked …: with the ReLU masks in place; outputs, gradients (eq. 9); product, "
+        "jacobians (plain)",
+    ),
+    Column("formula", "string", "", "what the statement says"),
     Column("span_start", "int64", "", "l: index of the first unit of the span"),
     Column("span_end", "int64", "", "L: the span ends at x_L"),
     Column("stage", "int64", "", "stage of the span"),
@@ -122,8 +130,8 @@ CHECKS = (
     Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
     Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
     Column("holds", "bool", "", "error ≤ tolerance"),
-    Column("expected_to_hold", "bool", "", "whether h and f of every unit of the span are identities"),
-    Column("detectable", "float64", "ratio", "smallest relative change of a branch term it would catch"),
+    Column("expected_to_hold", "bool", "", "whether the network is of the statement's form"),
+    Column("detectable", "float64", "ratio", "smallest relative change of one term or factor it would catch"),
     Column("finding", "string", "", "why it is not expected to hold; null where it is"),
 )
 
