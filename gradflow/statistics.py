@@ -174,8 +174,8 @@ def summarise_checks(checks: Frame) -> Frame:
 
     Returns:
         `equation`, `form`, `dtype`, `expected_to_hold`, `formula`, `checks` (how many), `held` (how
-        many of them), `span_start`, `span_end`, `error` and `tolerance` of the worst, `detectable` (the
-        largest), and `finding` (the most frequent).
+        many of them), `verdict` (holds, fails or finding), `span_start`, `span_end`, `error` and
+        `tolerance` of the worst, `detectable` (the largest), and `finding` (the most frequent).
     """
     by = ["equation", "form", "dtype", "expected_to_hold"]
     rows: list[dict[Any, Any]] = []
@@ -183,12 +183,17 @@ def summarise_checks(checks: Frame) -> Frame:
         excess = (part["error"] / part["tolerance"]).fillna(np.inf).to_numpy(float)
         worst = part.iloc[int(excess.argmax())]
         findings = part["finding"].dropna()
+        values = dict(zip(by, keys, strict=True))
+        held = int(part["holds"].fillna(value=False).sum())
+        expected = values["expected_to_hold"]
+        failing = "finding" if pd.isna(expected) or not expected else "fails"
         rows.append(
             {
-                **dict(zip(by, keys, strict=True)),
+                **values,
                 "formula": part["formula"].iloc[0],
                 "checks": len(part),
-                "held": int(part["holds"].fillna(value=False).sum()),
+                "held": held,
+                "verdict": "holds" if held == len(part) else failing,
                 **{name: worst[name] for name in ("span_start", "span_end", "error", "tolerance")},
                 "detectable": part["detectable"].max(),
                 "finding": findings.mode().iloc[0] if len(findings) else pd.NA,
@@ -198,8 +203,8 @@ def summarise_checks(checks: Frame) -> Frame:
 
 
 _STATEMENT = (
-    "equation", "form", "dtype", "expected_to_hold", "formula", "checks", "held", "span_start", "span_end",
-    "error", "tolerance", "detectable", "finding",
+    "equation", "form", "dtype", "expected_to_hold", "formula", "checks", "held", "verdict",
+    "span_start", "span_end", "error", "tolerance", "detectable", "finding",
 )  # fmt: skip
 _FIT = ("first_unit", "last_unit", "points", "ratio", "growth", "r_squared")
 _ENDS = {"gradient": ("grad_in_norm", "grad_out_norm"), "signal": ("x_norm", "out_norm")}

@@ -113,9 +113,9 @@ def check(
         del capture
     if not rows:
         raise ProbeError(
-            f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about single units "
-            "(spans such as 0-1), 4, 5, 7 and 8 about units whose shape does not change, and plain about blocks "
-            "without shortcut, which units= names"
+            f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about single "
+            "units (spans such as 0-1), 4, 5, 7 and 8 about units whose shape does not change, and plain about "
+            "blocks without shortcut, which units= names"
         )
     if record is None:
         record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)

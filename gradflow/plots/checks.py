@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
 
 from gradflow.plots.axes import legend, new_figure, say
 from gradflow.plots.network import Network
@@ -79,10 +80,10 @@ def _statements(checks: pd.DataFrame) -> list[_Statement]:
     return list(zip(checks["equation"].fillna(""), checks["form"].fillna(""), strict=True))
 
 
-def _ratios(checks: pd.DataFrame) -> np.ndarray:
-    tolerance = checks["tolerance"].to_numpy(float)
+def _ratios(checks: pd.DataFrame) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return checks["error"].to_numpy(float) / tolerance
+        ratios: NDArray[np.float64] = checks["error"].to_numpy(float) / checks["tolerance"].to_numpy(float)
+    return ratios
 
 
 def _limits(checks: pd.DataFrame) -> tuple[float, float]:

@@ -112,13 +112,11 @@ def check_table(run: Run) -> Table:
     """Return one row a statement, with the worst of its checks and a verdict; what fails comes first."""
     statements = summarise_checks(run.network.checks)
     rows = list(statements.itertuples())
-    verdicts = [
-        "holds" if row.held == row.checks else "fails" if row.expected_to_hold else "finding" for row in rows
-    ]
-    spans = [f"{row.span_start}–{row.span_end}" for row in rows]
-    counts = [f"{row.held} of {row.checks}" for row in rows]
-    frame = statements.assign(verdict=verdicts, span=spans, count=counts)
-    frame = frame.iloc[np.argsort(np.array(verdicts, dtype=object) != "fails", kind="stable")]
+    frame = statements.assign(
+        span=[f"{row.span_start}–{row.span_end}" for row in rows],
+        count=[f"{row.held} of {row.checks}" for row in rows],
+        failed=statements["verdict"] == "fails",
+    ).sort_values("failed", ascending=False, kind="stable")
     heads = [Head(*head) for head in _CHECKS if set(_cells(frame[head[0]])) != {"–"}]
     return Table(heads, frame, frame["verdict"].tolist())
 

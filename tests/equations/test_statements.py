@@ -30,6 +30,6 @@ def test_equations_say_what_they_are(equation: Equation) -> None:
 
 @pytest.mark.parametrize("equation", EQUATIONS, ids=lambda equation: f"{equation.number} {equation.form}")
 def test_formulas_can_be_typeset(equation: Equation) -> None:
-    """Brackets of the LaTeX form are balanced, and every \\left has its \\right."""
+    """Brackets of the form to typeset are balanced, and every left one that grows has its right one."""
     assert equation.latex.count("{") == equation.latex.count("}")
     assert equation.latex.count(r"\left") == equation.latex.count(r"\right")
