@@ -65,7 +65,8 @@ class Verdict:
             "error": error,
             "tolerance": self.tolerance,
             "holds": error is not None and error <= self.tolerance,
-            "expected_to_hold": not self.reasons,
+            # What could not be compared at all says nothing; what is not finite fails.
+            "expected_to_hold": not self.reasons and self.residual is not None,
             "detectable": self.residual.detectable(self.tolerance) if self.residual is not None else None,
             "finding": "; ".join(reasons) or None,
         }
