@@ -131,9 +131,8 @@ def failure_lines(checks: pd.DataFrame, limit: int = 10) -> Iterable[str]:
         why = f"error {number(row.error)} exceeds {number(row.tolerance)}"
         if number(row.error) == "–":
             why = f"no error: {row.finding!s}"
-        yield (
-            f"eq. {row.equation} ({row.form}, {row.dtype}) from unit {row.span_start} to {row.span_end}: {why}"
-        )
+        where = f"from unit {row.span_start} to {row.span_end}"
+        yield f"eq. {row.equation} ({row.form}, {row.dtype}) {where}: {why}"
     if len(failed) > limit:
         yield f"and {len(failed) - limit} more; --format json lists them"
 

@@ -20,7 +20,7 @@ from gradflow.errors import ProbeError
 from gradflow.probing import BatchNormMode, Loss, probe
 from gradflow.probing.capture import captured
 from gradflow.probing.loss import loss_name
-from gradflow.probing.measuring import make_record
+from gradflow.probing.measuring import make_record, without_collection
 from gradflow.record import Record
 from gradflow.record.schema import conform
 from gradflow.units import Inputs, UnitSelection
@@ -99,6 +99,7 @@ def check(
         aims = targets if dtype == own else cast(targets, dtype)
         name = str(dtype).removeprefix("torch.")
         with (
+            without_collection(),
             full_precision(),  # TF32 would make this a check of TF32
             captured(run, given, aims, loss=loss, bn=bn, units=units, measuring=dtype == own) as capture,
         ):
@@ -113,9 +114,9 @@ def check(
         del capture
     if not rows:
         raise ProbeError(
-            f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about single "
-            "units (spans such as 0-1), 4, 5, 7 and 8 about units whose shape does not change, and plain about "
-            "blocks without shortcut, which units= names"
+            f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about "
+            "single units (spans such as 0-1), 4, 5, 7 and 8 about units whose shape does not change, and "
+            "plain about blocks without shortcut, which units= names"
         )
     if record is None:
         record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)

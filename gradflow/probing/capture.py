@@ -20,7 +20,7 @@ from gradflow.probing.batch_norm import BatchNormMode
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.loss import Loss, root_of
 from gradflow.probing.parts import PartReader, Parts, Place
-from gradflow.probing.passes import Passes, measured, subject, without_collection
+from gradflow.probing.passes import Passes, measured, subject
 from gradflow.probing.reductions import Reducer
 from gradflow.probing.together import Observers
 from gradflow.probing.traced import TracedForward, ValueKeeper, traced_forward
@@ -215,12 +215,9 @@ def captured(
     for copying in (False, True):
         keeper, measures = ValueKeeper(copying=copying), ForwardMeasures(Reducer(batch))
         observer = Observers(measures, keeper) if measuring else keeper
-        with (
-            without_collection(),
-            traced_forward(
-                model, inputs, targets, observer, loss=loss, bn=bn, units=units, keep_outputs=True
-            ) as forward,
-        ):
+        with traced_forward(
+            model, inputs, targets, observer, loss=loss, bn=bn, units=units, keep_outputs=True
+        ) as forward:
             if keeper.overwritten:  # somebody works in place: once more, with copies
                 continue
             traced = forward.tracer.units

@@ -16,7 +16,7 @@ from gradflow.probing.columns import Columns, unit_columns
 from gradflow.probing.loss import Loss, loss_name
 from gradflow.probing.metadata import describe_run
 from gradflow.probing.parameters import branch_columns, norm_together, parameter_columns
-from gradflow.probing.passes import run_passes
+from gradflow.probing.passes import Passes, run_passes
 from gradflow.record import Record
 from gradflow.record.schema import from_columns
 from gradflow.units import Inputs, UnitSelection
@@ -56,24 +56,27 @@ def probe(
         NoResidualUnitError: if the model has no residual unit and none was named.
         ProbeError: if there is no scalar loss with a gradient, or the model is compiled.
     """
-    with _no_collection():
-        return _record(eager(model), inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
+    with without_collection():
+        model = eager(model)
+        passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+        return make_record(model, passes, loss_name(loss, targets), bn, meta)
 
 
-def _record(
-    model: nn.Module,
-    inputs: Inputs,
-    targets: Any,
-    *,
-    loss: Loss | None,
-    bn: BatchNormMode,
-    units: UnitSelection | None,
-    meta: Mapping[str, Any] | None,
+def make_record(
+    model: nn.Module, passes: Passes, loss: str, bn: BatchNormMode, meta: Mapping[str, Any] | None
 ) -> Record:
-    passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+    """Return the record of what `passes` showed of `model`.
+
+    Args:
+        model: the network.
+        passes: what was read.
+        loss: its name.
+        bn: how batch normalisation ran.
+        meta: as for `probe`.
+    """
     described = passes.described
     parameters = parameter_columns(passes.parameters, passes.parameter_gradients, described)
-    described_meta = describe_run(model, passes, loss_name(loss, targets), bn, meta)
+    described_meta = describe_run(model, passes, loss, bn, meta)
     keys = {
         "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,
         "seed": described_meta["seeds"][0] if described_meta["seeds"] else None,
@@ -103,7 +106,7 @@ def _record(
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Put garbage collection off: in the middle of a probe it would walk all objects of the process.
 
     A probe makes many small objects and no cycles, so it would set the collector off and

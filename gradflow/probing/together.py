@@ -38,7 +38,7 @@ class Observers:
 
 
 class Listeners:
-    """Several listeners to one backward pass, as one."""
+    """Several listeners to one backward pass, as one; the last one's sums may take the engine's place."""
 
     def __init__(self, *listeners: Listener) -> None:
         self._listeners = listeners
@@ -48,10 +48,12 @@ class Listeners:
         for listener in self._listeners:
             listener.arrived(port, gradient)
 
-    def parts(self, place: Place, parts: Parts) -> None:
-        """Show all of them a gradient's parts."""
+    def parts(self, place: Place, parts: Parts) -> Tensor | None:
+        """Show all of them a gradient's parts; return what the last one says."""
+        together = None
         for listener in self._listeners:
-            listener.parts(place, parts)
+            together = listener.parts(place, parts)
+        return together
 
     def whole(self, place: Place, arriving: Tensor) -> None:
         """Show all of them what autograd made of the parts."""
