@@ -142,6 +142,15 @@ def test_eq_6_to_8_hold_with_every_shortcut(shortcut: str, family: str) -> None:
     assert (expected["span_end"] - expected["span_start"]).max() >= 3
 
 
+@cases.each([PREACT20, PREACT29])
+def test_eq_6_holds_where_the_shape_changes(case: cases.Case) -> None:
+    """A transition's padding or projection is λ like any other: one unit needs no end of its own shape."""
+    checks = checks_of(case, equations=["6"]).set_index("span_start")
+    for unit in (3, 6):
+        assert checks.loc[unit, "expected_to_hold"].all()
+        assert checks.loc[unit, "holds"].all()
+
+
 def test_unscaled_dropout_is_held_too() -> None:
     """The paper's dropout multiplies by a mask of zeros and ones."""
     model = build_model("preact26", width=4, shortcut="dropout:0.5,unscaled")
