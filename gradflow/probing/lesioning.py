@@ -112,8 +112,8 @@ class LesionedNetwork:
             outputs = call_model(self._model, inputs)
         if mode.count != self._count:
             raise ProbeError(
-                f"the network ran {mode.count} additions of equal shapes, and {self._count} when it was traced, "
-                "so its units cannot be told by their order; lesions need a network that does the same each time"
+                f"the network ran {mode.count} additions of equal shapes, and {self._count} when traced, "
+                "so its units cannot be told by their order: lesions need a network that does not change"
             )
         return outputs
 
@@ -125,8 +125,8 @@ class LesionedNetwork:
         stuck = sorted(lesion.removed - set(self.removable))
         if stuck:
             raise ProbeError(
-                f"unit {stuck[0]} cannot be removed: it does not exist, or it has no shortcut and changes the "
-                f"shape; units that can: {', '.join(map(str, self.removable)) or 'none'}"
+                f"unit {stuck[0]} cannot be removed: there is none, or it changes the shape and has no "
+                f"shortcut; units that can: {', '.join(map(str, self.removable)) or 'none'}"
             )
         for unit, other in lesion.exchanged.items():
             if not any(unit in group and other in group for group in self.exchangeable):
