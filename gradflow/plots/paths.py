@@ -29,7 +29,7 @@ def plot_paths(networks: Sequence[Network]) -> Figure:
             _band(share, length, network.paths, "share", network)
         use_log_axis(one_path, np.concatenate([n.paths["gradient"].to_numpy(float) for n in networks]))
         one_path.set_ylabel("‖∂E/∂x₀‖ along one path (mean)")
-        share.set_ylabel("share of all paths of this length")
+        share.set_ylabel("share of the gradient, all paths")
         share.set_ylim(bottom=0)
         for one in axes[0]:
             one.set_xlabel("length of the path: branches on it")
@@ -100,6 +100,8 @@ def _draw_several(axes: Axes, network: Network, kind: str, x: str, column: str) 
     if chosen.empty:
         return False
     whole = lesions[lesions["lesion"] == "none"]
+    if x == "count":
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     both = pd.concat([whole, chosen]).sort_values(x, kind="stable")
     _band(axes, both[x].to_numpy(float), both, column, network)
     return True

@@ -60,9 +60,10 @@ def describe_lesions(network: Network) -> Iterator[str]:
     single = lesions[(lesions["lesion"] == "remove") & (lesions["count"] == 1)]
     if len(single):
         worst = single.sort_values(column).to_dict("records")[-1]
+        median, most = number(single[column].median()), number(worst[column])
         yield (
-            f"With all units the {column} is {whole}; with one left out it is "
-            f"{number(single[column].median())} in the median, and at most {number(worst[column])}, without unit {worst['units']}."
+            f"With all units the {column} is {whole}; with one left out it is {median} in the median, and at "
+            f"most {most}, without unit {worst['units']}."
         )
     for kind, what in (("remove", "units left out together"), ("reorder", "pairs of units exchanged")):
         several = lesions[(lesions["lesion"] == kind) & lesions["units"].isna()]
