@@ -148,7 +148,7 @@ JACOBIANS = (
     Column("mean_square", "float64", "", "‖J‖² / inputs (Frobenius): mean of σ² over the directions of x_l"),
     Column("mean_square_error", "float64", "", "standard error of that estimate, over the probe vectors"),
     Column("probes", "int64", "vectors", "random ±1 vectors that it was estimated with (Hutchinson)"),
-    Column("adjoint_error", "float64", "ratio", "|⟨Jv, w⟩ − ⟨v, Jᵀw⟩| / (‖Jv‖ ‖w‖), v and w random"),
+    Column("adjoint_error", "float64", "ratio", "|⟨Jv, w⟩ − ⟨v, Jᵀw⟩| / (‖Jv‖ ‖w‖ + ‖v‖ ‖Jᵀw‖)"),
 )
 
 SINGULAR_VALUES = (

@@ -101,12 +101,17 @@ def mean_square_singular_value(operator: LinearOperator, probes: int, *, seed: i
 
 
 def adjoint_error(operator: LinearOperator, *, seed: int = 0) -> float:
-    """Return |⟨Jv, w⟩ − ⟨v, Jᵀw⟩| / (‖Jv‖ ‖w‖) for normal random v and w: rounding, if both are right."""
+    """Return |⟨Jv, w⟩ − ⟨v, Jᵀw⟩| / (‖Jv‖ ‖w‖ + ‖v‖ ‖Jᵀw‖) for normal random v and w.
+
+    If each product is the other's transpose this is rounding
+    (`gradflow.tolerances.adjoint_agreement`).
+    """
     normal = np.random.default_rng(seed)
     v = normal.standard_normal(operator.shape[1]).astype(operator.dtype)
     w = normal.standard_normal(operator.shape[0]).astype(operator.dtype)
     forward, backward = operator.matvec(v).astype(np.float64), operator.rmatvec(w).astype(np.float64)
-    scale = float(np.linalg.norm(forward) * np.linalg.norm(w.astype(np.float64)))
+    size = np.linalg.norm
+    scale = float(size(forward) * size(w) + size(v) * size(backward))
     return abs(float(forward @ w - v @ backward)) / scale if scale else 0.0
 
 

@@ -54,7 +54,7 @@ def singular_values(
         units: as for `probe`.
         branches: numbers of the units whose branches are taken; all unless told otherwise.
         spans: pairs (l, L); from the first unit to the last unless told otherwise.
-        largest: how many of the largest singular values.
+        largest: how many of the largest singular values; without any only the mean square is found.
         smallest: how many of the smallest; these converge slowly.
         probes: random vectors for the mean square.
         seed: of these vectors.
@@ -64,11 +64,10 @@ def singular_values(
         the record of `probe`, with its tables `jacobians` and `singular_values` filled.
 
     Raises:
-        ProbeError: if there is no such unit or span, nothing was asked for, or an iteration
-            does not converge.
+        ProbeError: if there is no such unit or span, or an iteration does not converge.
     """
-    if largest < 0 or smallest < 0 or largest + smallest < 1:
-        raise ProbeError(f"{largest} largest and {smallest} smallest: ask for at least one singular value")
+    if largest < 0 or smallest < 0:
+        raise ProbeError(f"{largest} largest and {smallest} smallest singular values: expected 0 or more")
     units = units if units is None or isinstance(units, str) else tuple(units)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
     keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
