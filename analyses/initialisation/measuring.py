@@ -166,6 +166,7 @@ def _each_unit(model: nn.Module, rows: list[dict[str, Any]]) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def batch_of(images: Images, batch_size: int, seed: int) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Return the training images and classes that `seed` chooses, and what a record says of the data."""
     source = open_data(images.spec, batch_size=batch_size, seed=seed, num_classes=10, name=images.name)
     inputs, targets = next(iter(source.batches(1)))
     assert isinstance(inputs, Tensor)

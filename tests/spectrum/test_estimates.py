@@ -47,7 +47,7 @@ def test_many_equal_singular_values_are_one_after_the_other() -> None:
 def test_what_does_not_converge_is_refused() -> None:
     """Singular values that lie too close together at the lower end are refused, not made up."""
     crowded = matrix(np.linspace(1, 0, 400), 400, 400)
-    with pytest.raises(ProbeError, match="3 smallest singular values .* 400 × 400 does not converge"):
+    with pytest.raises(ProbeError, match=r"3 smallest singular values .* 400 × 400 does not converge"):
         extreme_singular_values(aslinearoperator(crowded), 3, which="smallest")
 
 

@@ -157,15 +157,17 @@ def test_samples_block_is_its_part_of_the_whole() -> None:
 def test_samples_of_a_coupled_batch_have_no_jacobian() -> None:
     """With batch statistics a single sample is refused, with the modes that allow it."""
     with linearised(build_model("preact20", width=2), torch.randn(2, 3, 8, 8), bn="batch") as network:
-        with pytest.raises(ProbeError, match="couple the samples.*frozen"):
+        with pytest.raises(ProbeError, match=r"couple the samples.*frozen"):
             branch_jacobian(network, 0, sample=0)
         with pytest.raises(ProbeError, match="no unit 9: the network has units 0 to 8"):
             branch_jacobian(network, 9)
         with pytest.raises(ProbeError, match="no span 3-3"):
             span_jacobian(network, 3, 3)
-    with linearised(build_model("preact20", width=2), torch.randn(2, 3, 8, 8)) as network:
-        with pytest.raises(ProbeError, match="no sample 2: the batch has samples 0 to 1"):
-            branch_jacobian(network, 0, sample=2)
+    with (
+        linearised(build_model("preact20", width=2), torch.randn(2, 3, 8, 8)) as network,
+        pytest.raises(ProbeError, match="no sample 2: the batch has samples 0 to 1"),
+    ):
+        branch_jacobian(network, 0, sample=2)
 
 
 def test_low_precision_is_widened_for_numpy() -> None:
@@ -181,7 +183,9 @@ def test_model_is_left_as_it_was() -> None:
     model = build_model("preact20", width=2)
     images = torch.randn(2, 3, 8, 8)
     before = Snapshot(model)
-    with pytest.raises(KeyError, match="mine"), linearised(model, images) as network:
+    with linearised(model, images) as network:
         branch_jacobian(network, 0) @ np.ones(network.branch(0).input_shape.numel())
+    before.assert_unchanged()
+    with pytest.raises(KeyError, match="mine"), linearised(model, images):
         raise KeyError("mine")
     before.assert_unchanged()
