@@ -82,7 +82,8 @@ def write_report(measured: dict[Case, Record], depth: str, data: str, out: Path)
     ends = spans(depth)
     found, branches = span_numbers(measured, ends), branch_numbers(measured)
     verdicts = judge(measured, ends)
-    figures = {"spans": draw_spans(found, verdicts), "branches": draw_branches(branches)}
+    titles = {case.key: case.title for case in measured}
+    figures = {"spans": draw_spans(found, verdicts, titles), "branches": draw_branches(branches, titles)}
     files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
     files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
     for name, frame in (("spans", found), ("branches", branches), ("predictions", verdicts)):
@@ -94,7 +95,7 @@ def write_report(measured: dict[Case, Record], depth: str, data: str, out: Path)
         seeds={case.key: ", ".join(map(str, record.meta["seeds"])) for case, record in measured.items()},
     )
     files["provenance.json"] = provenance.to_json(told)
-    files["README.md"] = write_page(measured, depth, found, branches, verdicts).encode()
+    files["README.md"] = write_page(measured, depth, found, verdicts).encode()
     provenance.write_output(out, files)
 
 
