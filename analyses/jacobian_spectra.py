@@ -35,6 +35,7 @@ _COUNT = click.IntRange(min=1)
 @click.option("--depth", default="56", help="Layers, as in the zoo's names.")
 @click.option("--seeds", type=_COUNT, default=10, help="How many.")
 @click.option("--batch-size", type=_COUNT, default=2, help="Images a batch.")
+@click.option("--width", type=_COUNT, help="Channels of the first stage, if not the zoo's own.")
 @click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
 @click.option(
     "--work",
@@ -54,6 +55,7 @@ def main(
     depth: str,
     seeds: int,
     batch_size: int,
+    width: int | None,
     threads: int,
     work: Path,
     out: Path,
@@ -67,7 +69,7 @@ def main(
             records = []
             for seed in range(seeds):
                 click.echo(f"{case.title}, seed {seed}", err=True)
-                records.append(measure(case, depth, seed, images, batch_size, work))
+                records.append(measure(case, depth, seed, images, batch_size, work, width=width))
             measured[case] = Record.concat(records)
         write_report(measured, depth, images.shown, out)
     click.echo(f"wrote {out / 'README.md'}")

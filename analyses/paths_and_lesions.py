@@ -20,7 +20,7 @@ import provenance
 import torch
 from initial_gradients import in_one_line
 from initialisation.measuring import Images
-from lesioned.measuring import Case, measure
+from lesioned.measuring import Case, measure, trained_error
 from lesioned.page import write_page
 from matplotlib.figure import Figure
 
@@ -112,11 +112,14 @@ def main(
                     found.append(measure(case, repetition, images, work))
                 paths[case] = Record.concat([of_paths for of_paths, _ in found])
                 lesions[case] = Record.concat([of_lesions for _, of_lesions in found])
-        write_report(paths, lesions, images.shown, out)
+        errors = {case: trained_error(case, images, work) for case in paths if case.checkpoint is not None}
+        write_report(paths, lesions, errors, images.shown, out)
     click.echo(f"wrote {out / 'README.md'}")
 
 
-def write_report(paths: dict[Case, Record], lesions: dict[Case, Record], data: str, out: Path) -> None:
+def write_report(
+    paths: dict[Case, Record], lesions: dict[Case, Record], errors: dict[Case, float], data: str, out: Path
+) -> None:
     """Write figures, numbers, provenance and the page to `out`.
 
     Raises:
@@ -144,7 +147,8 @@ def write_report(paths: dict[Case, Record], lesions: dict[Case, Record], data: s
         if case.checkpoint is not None
     }
     files["provenance.json"] = provenance.to_json(told)
-    files["README.md"] = write_page(paths, lesions, dict(zip(lesions, averaged[1], strict=True))).encode()
+    networks_of = dict(zip(lesions, averaged[1], strict=True))
+    files["README.md"] = write_page(paths, lesions, networks_of, errors).encode()
     provenance.write_output(out, files)
 
 

@@ -34,7 +34,7 @@ def find_replicate(frame: Frame) -> str | None:
 
 def is_geometric(column: str) -> bool:
     """Return whether `column` is averaged as logarithms: norms and gains, whose errors are relative."""
-    return column.endswith(("norm", "_gain")) or column in {"ratio", "growth"}
+    return column.endswith(("norm", "_gain")) or column in {"ratio", "growth", "gradient"}
 
 
 def with_shares(units: Frame) -> Frame:

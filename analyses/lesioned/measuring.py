@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from initialisation.measuring import Images
 
 from gradflow.checkpoint import Checkpoint, load_into
 from gradflow.data import open_data
 from gradflow.models import build_model, make_spec
 from gradflow.paths import lesion, path_gradients
+from gradflow.probing.loss import error_rate
 from gradflow.record import Record, is_record, load_record
 
 PATH_BATCH = 8
 LESION_BATCH = 50
 SAMPLES = 8
+TEST_IMAGES = 2000
+_TEST_BATCHES = 4
 DRAWS = 3
 
 
@@ -118,3 +124,23 @@ def _batch(
         "seeds": [repetition],
     }
     return inputs, targets, meta
+
+
+def trained_error(case: Case, images: Images, work: Path) -> float:
+    """Return the error of a trained network on `TEST_IMAGES` test images: from `work` if it is there.
+
+    Raises:
+        GradflowError: if the images cannot be read.
+    """
+    assert case.checkpoint is not None, "an untrained network has no test error worth reading"
+    place = work / f"test-error-{case.network}-{case.checkpoint.sha256[:12]}.json"
+    if place.exists():
+        return float(json.loads(place.read_text()))
+    model = _model(case, 0).eval()
+    size = TEST_IMAGES // _TEST_BATCHES
+    source = open_data(images.spec, split="test", batch_size=size, num_classes=10, name=images.name)
+    with torch.no_grad():
+        errors = [error_rate(model(inputs), targets) for inputs, targets in source.batches(_TEST_BATCHES)]
+    found = float(np.mean(errors))
+    place.write_text(json.dumps(found))
+    return found

@@ -14,11 +14,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gradflow.plots import Network, format_number
 from gradflow.record import Record
 from gradflow.statistics import effective_lengths
-from lesioned.measuring import DRAWS, LESION_BATCH, PATH_BATCH, SAMPLES, Case
+from lesioned.measuring import DRAWS, LESION_BATCH, PATH_BATCH, SAMPLES, TEST_IMAGES, Case
 
 
 def write_page(
-    paths: Mapping[Case, Record], lesions: Mapping[Case, Record], networks: Mapping[Case, Network]
+    paths: Mapping[Case, Record],
+    lesions: Mapping[Case, Record],
+    networks: Mapping[Case, Network],
+    errors: Mapping[Case, float],
 ) -> str:
     """Return the page, in Markdown.
 
@@ -26,6 +29,7 @@ def write_page(
         paths: the record of paths of each case.
         lesions: the record of lesions of each.
         networks: the latter's averages.
+        errors: of the trained ones, on many test images.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -40,13 +44,11 @@ def write_page(
     counts = {case.title: len(record.meta["seeds"]) for case, record in paths.items()}
     return environment.get_template("page.md.jinja").render(
         data=str(first["data"]["name"]).removeprefix("folder:"),
-        checkpoints=[_checkpoint(case, networks[case]) for case in paths if case.checkpoint is not None],
+        checkpoints=[_checkpoint(case, error) for case, error in errors.items()],
         lengths=lengths,
         paths_sentence=_sentence(lengths),
         lesions=[_lesions(case, networks[case]) for case in lesions],
-        lesion_images=" or ".join(
-            sorted({str(LESION_BATCH * len(r.meta["seeds"])) for c, r in lesions.items() if c.checkpoint})
-        ),
+        test_images=f"{TEST_IMAGES:,}",
         path_batch=PATH_BATCH,
         lesion_batch=LESION_BATCH,
         samples=SAMPLES,
@@ -55,13 +57,13 @@ def write_page(
     )
 
 
-def _checkpoint(case: Case, network: Network) -> dict[str, Any]:
+def _checkpoint(case: Case, error: float) -> dict[str, Any]:
     assert case.checkpoint is not None
     return {
         "network": case.network,
         "sha256": case.checkpoint.sha256,
         "iteration": case.checkpoint.iteration,
-        "error": _error(network.lesions[network.lesions["lesion"] == "none"]),
+        "error": f"{error:.3f}",
     }
 
 

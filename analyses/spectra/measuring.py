@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from initialisation.measuring import Images, batch_of
@@ -62,16 +63,21 @@ def spans(depth: str) -> dict[str, tuple[int, int]]:
     return {**inside, "network": (0, 3 * count)}
 
 
-def measure(case: Case, depth: str, seed: int, images: Images, batch: int, work: Path) -> Record:
+def measure(
+    case: Case, depth: str, seed: int, images: Images, batch: int, work: Path, *, width: int | None = None
+) -> Record:
     """Return the record of one network and seed: from `work` if it is there, else measured now.
 
     Of the spans the largest singular values and the mean square, of the branches only the latter.
     """
-    place = work / f"{case.key}{depth}-batch{batch}-seed{seed}"
+    narrow = "" if width is None else f"-width{width}"
+    place = work / f"{case.key}{depth}{narrow}-batch{batch}-seed{seed}"
     if is_record(place):
         return load_record(place)
     inputs, targets, data = batch_of(images, batch, seed)
-    options = {} if case.shortcut == "identity" else {"shortcut": case.shortcut}
+    options: dict[str, Any] = {} if case.shortcut == "identity" else {"shortcut": case.shortcut}
+    if width is not None:
+        options["width"] = width
     model = build_model(f"{case.network}{depth}", seed=seed, **options)
     meta = {
         "model": {"name": f"{case.network}{depth}", "options": options},
