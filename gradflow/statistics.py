@@ -203,6 +203,46 @@ def worst_checks(checks: Frame) -> Frame:
     return result[[*checks.columns, "passes"]]
 
 
+def summarise_checks(checks: Frame) -> Frame:
+    """Return one row a statement: how many of its checks hold, and the worst of them.
+
+    Checks of one equation, form and dtype that are expected to hold are one statement, those that
+    are not another. The worst one has the largest error beside its tolerance; none at all is worse.
+
+    Returns:
+        `equation`, `form`, `dtype`, `expected_to_hold`, `formula`, `checks` (how many), `held` (how
+        many of them), `verdict` (holds, fails or finding), `span_start`, `span_end`, `error` and
+        `tolerance` of the worst, `detectable` (the largest), and `finding` (the most frequent).
+    """
+    by = ["equation", "form", "dtype", "expected_to_hold"]
+    rows: list[dict[Any, Any]] = []
+    for keys, part in _grouped(checks.sort_values(by, kind="stable"), by):
+        excess = (part["error"] / part["tolerance"]).fillna(np.inf).to_numpy(float)
+        worst = part.iloc[int(excess.argmax())]
+        findings = part["finding"].dropna()
+        values = dict(zip(by, keys, strict=True))
+        held = int(part["holds"].fillna(value=False).sum())
+        expected = values["expected_to_hold"]
+        failing = "finding" if pd.isna(expected) or not expected else "fails"
+        rows.append(
+            {
+                **values,
+                "formula": part["formula"].iloc[0],
+                "checks": len(part),
+                "held": held,
+                "verdict": "holds" if held == len(part) else failing,
+                **{name: worst[name] for name in ("span_start", "span_end", "error", "tolerance")},
+                "detectable": part["detectable"].max(),
+                "finding": findings.mode().iloc[0] if len(findings) else pd.NA,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(_STATEMENT))
+
+
+_STATEMENT = (
+    "equation", "form", "dtype", "expected_to_hold", "formula", "checks", "held", "verdict",
+    "span_start", "span_end", "error", "tolerance", "detectable", "finding",
+)  # fmt: skip
 _FIT = ("first_unit", "last_unit", "points", "ratio", "growth", "r_squared")
 _ENDS = {"gradient": ("grad_in_norm", "grad_out_norm"), "signal": ("x_norm", "out_norm")}
 

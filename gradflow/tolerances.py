@@ -75,15 +75,59 @@ def vector_jacobian_product(dtype: str, units: int, layers: int, reduction: int)
     return 2 * a_pass * UNIT_ROUNDOFF[dtype] + sum_of_terms(dtype, units)
 
 
+def carried_sum(dtype: str, units: int, roundings: float) -> float:
+    """Return c·u for the sums in which shortcuts and masks carry what is added (eq. 6 to 8).
+
+    x_L − Π λ_i x_l − Σ F̂_i and its backward kin. A unit rounds at its addition, and its shortcut
+    as often as `roundings` says; both are done again in float64 when the residual is evaluated
+    (a gate's own derivative in the network's dtype, hence twice). Errors are carried on by the
+    same factors as the terms, so they are relative to the carried Σ (‖h(x_i)‖ + ‖F_i‖), where a
+    factor counts with its root mean square: that is what it does to an error of random sign.
+
+    Args:
+        dtype: dtype in which the network ran.
+        units: units in the span.
+        roundings: of one unit's shortcut (a multiplication is one; n products of random sign √n).
+    """
+    a_unit = 1 + roundings
+    return 2 * a_unit * UNIT_ROUNDOFF[dtype] + (units + 1) * a_unit * UNIT_ROUNDOFF["float64"]
+
+
+def function_value(dtype: str, roundings: float) -> float:
+    """Return c·u for x_{l+1} − f(y_l), relative to ‖x_{l+1}‖ and ‖f‖ ‖y_l‖ (eq. 2).
+
+    Args:
+        dtype: dtype in which the network ran.
+        roundings: of one element of f; none for an identity or a ReLU.
+    """
+    return roundings * UNIT_ROUNDOFF[dtype] + (roundings + 2) * UNIT_ROUNDOFF["float64"]
+
+
+def product_of_layers(dtype: str, units: int, layers: int, reduction: int) -> float:
+    """Return c·u for a product of weights or Jacobians, relative to the product and its value.
+
+    Each of `units` blocks of `layers` weight layers is gone through twice, in the network and
+    in the check, with the rounding error that `vector_jacobian_product` derives; relative errors
+    of the factors of a product add up.
+    """
+    return 2 * units * layers * (math.sqrt(reduction) + 2) * UNIT_ROUNDOFF[dtype]
+
+
+def same_network(dtype: str, layers: int, reduction: int) -> float:
+    """Return how far two runs of one network through other kernels may be apart, relative to a norm.
+
+    The estimate of `vector_jacobian_product`, over all `layers` of the network, whose errors
+    have independent signs and add in quadrature.
+    """
+    return 2 * math.sqrt(layers) * (math.sqrt(reduction) + 2) * UNIT_ROUNDOFF[dtype]
+
+
 def oracle_agreement(dtype: str, layers: int, reduction: int) -> float:
     """Return how far a norm may be from the oracle's: two backward passes of the whole depth.
 
-    The same estimate as `vector_jacobian_product`, over all `layers` of the network, whose
-    errors have independent signs and add in quadrature; plus 1e-6 in float32, the accuracy
-    to which the probe accumulates norms.
+    `same_network`, plus 1e-6 in float32, the accuracy to which the probe accumulates norms.
     """
-    passes = 2 * math.sqrt(layers) * (math.sqrt(reduction) + 2) * UNIT_ROUNDOFF[dtype]
-    return passes + (0.0 if dtype == "float64" else 1e-6)
+    return same_network(dtype, layers, reduction) + (0.0 if dtype == "float64" else 1e-6)
 
 
 def adjoint_agreement(dtype: str, layers: int, reduction: int) -> float:

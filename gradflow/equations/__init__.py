@@ -1,6 +1,7 @@
 """The paper's equations, as statements that a machine checks on a real network."""
 
 from gradflow.equations.checking import check
+from gradflow.equations.gains import shortcut_gains
 from gradflow.equations.statements import EQUATIONS, Equation
 
-__all__ = ["EQUATIONS", "Equation", "check"]
+__all__ = ["EQUATIONS", "Equation", "check", "shortcut_gains"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gradflow.errors import ProbeError
-from gradflow.units.runs import Run, has_identity_form, join_runs
+from gradflow.units.runs import Run, join_runs
 
 if TYPE_CHECKING:
     from gradflow.probing.capture import Capture
@@ -22,18 +22,31 @@ class Chain(Run):
     """Consecutive units of one stage, each starting where the one before ends, of one shape.
 
     Attributes:
-        identity: whether every unit is of the form of eq. 3, so that eq. 4 and 5 must hold.
+        identity: whether every unit's h is the identity, x_l itself being an operand.
+        post_activation: what every unit's f is.
     """
 
     identity: bool
+    post_activation: str
+
+    @property
+    def plain(self) -> bool:
+        """Whether every unit is of the form of eq. 3, so that eq. 4 and 5 must hold."""
+        return self.identity and self.post_activation == "identity"
 
 
 def chains(capture: Capture) -> list[Chain]:
-    """Return the longest chains of units on which eq. 4 and 5 can be evaluated."""
-    kinds = [has_identity_form(unit) if is_comparable(capture, unit) else None for unit in capture.units]
-    return [
-        Chain(run.first, run.last, run.stage, identity) for run, identity in join_runs(capture.units, kinds)
-    ]
+    """Return the longest chains of units of one kind on which eq. 4 to 8 can be evaluated."""
+    kinds = [kind_of(unit) if is_comparable(capture, unit) else None for unit in capture.units]
+    return [Chain(run.first, run.last, run.stage, *kind) for run, kind in join_runs(capture.units, kinds)]
+
+
+def kind_of(unit: TracedUnit) -> tuple[bool, str]:
+    """Return whether h is the identity, element by element, and what f is."""
+    post_activation = unit.post_activation
+    if post_activation == "identity" and unit.out != unit.total:
+        post_activation = "rearranged"
+    return unit.shortcut == "identity" and unit.shortcut_is_fork, post_activation
 
 
 def is_comparable(capture: Capture, unit: TracedUnit) -> bool:
@@ -41,20 +54,6 @@ def is_comparable(capture: Capture, unit: TracedUnit) -> bool:
     x, out = capture.values.get(unit.fork), capture.values.get(unit.out)
     branch = capture.branches[unit.index]
     return x is not None and out is not None and x.shape == branch.shape == out.shape
-
-
-def why_not(unit: TracedUnit) -> str | None:
-    """Say why a unit is not of the form of eq. 3; None if it is."""
-    reasons = []
-    if unit.shortcut != "identity":
-        reasons.append(
-            "it has no shortcut" if unit.shortcut == "none" else f"h is a {unit.shortcut} shortcut"
-        )
-    if unit.post_activation != "identity":
-        reasons.append(f"f is {unit.post_activation}")
-    if not reasons and not has_identity_form(unit):
-        reasons.append("x is rearranged on its way through the unit")
-    return " and ".join(reasons) or None
 
 
 def chain_of(span: Span, found: Sequence[Chain]) -> Chain:
@@ -72,10 +71,3 @@ def chain_of(span: Span, found: Sequence[Chain]) -> Chain:
         f"span {first}-{end} cannot be compared: x_{first} and x_{end} must be of one stage, with units of "
         f"one form between them; spans may lie inside {allowed}"
     )
-
-
-def default_spans(chain: Chain) -> list[Span]:
-    """Return the spans from the chain's start to each l, and from each l to its end."""
-    from_start = [(chain.first, end) for end in range(chain.first + 1, chain.end + 1)]
-    to_end = [(first, chain.end) for first in range(chain.first + 1, chain.end)]
-    return from_start + to_end

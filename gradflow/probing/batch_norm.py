@@ -57,7 +57,9 @@ class BatchNormHandling:
 
     def prepare(self, model: nn.Module) -> None:
         """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
-        model.train(self.mode != "running")
+        training = self.mode != "running"
+        if any(module.training is not training for module in model.modules()):
+            model.train(training)
 
     @property
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:

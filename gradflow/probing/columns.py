@@ -1,6 +1,7 @@
 """From what was read to the columns of the record.
 
-All numbers come from the device in one copy; what follows is arithmetic on small arrays.
+All numbers come from the device in one copy; what follows is arithmetic on small arrays, of
+shape (units,) or (units, batch). NaN stands for what there is none of, or what is not finite.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from torch import Tensor
 
 from gradflow.probing.backward import UnitGradients
 from gradflow.probing.forward import UnitValues
-from gradflow.probing.reductions import Squares
+from gradflow.probing.reductions import Squares, on_host
 from gradflow.record.schema import QUANTILES
 from gradflow.units.finding import ResidualUnit
 
 Array = NDArray[np.float64]
-Row = dict[str, Any]
+Columns = dict[str, Any]
 
 
 class HostNumbers:
@@ -28,32 +29,43 @@ class HostNumbers:
 
     def __init__(self, tensors: Iterable[Tensor | None]) -> None:
         wanted = {id(tensor): tensor for tensor in tensors if tensor is not None}
-        self._kept = list(wanted.values())
-        self._arrays: dict[int, Array] = {}
-        if not self._kept:
-            return
-        flat = torch.cat([tensor.detach().reshape(-1).double() for tensor in self._kept]).cpu().numpy()
-        sizes = np.cumsum([tensor.numel() for tensor in self._kept])[:-1]
-        self._arrays = dict(zip(wanted, np.split(flat, sizes), strict=True))
+        self._kept = list(wanted.values())  # an id is a tensor's own only while it lives
+        self._arrays: dict[int, Array] = {
+            key: tensor.double().numpy() for key, tensor in wanted.items() if on_host(tensor)
+        }
+        elsewhere = {key: tensor for key, tensor in wanted.items() if key not in self._arrays}
+        if elsewhere:
+            flat = torch.cat([tensor.reshape(-1).double() for tensor in elsewhere.values()]).cpu().numpy()
+            sizes = np.cumsum([tensor.numel() for tensor in elsewhere.values()])[:-1]
+            self._arrays.update(zip(elsewhere, np.split(flat, sizes), strict=True))
 
-    def array(self, tensor: Tensor | None) -> Array | None:
-        """Return the numbers of `tensor`, or None for None."""
-        return None if tensor is None else self._arrays[id(tensor)]
+    def sums(self, tensors: Iterable[Tensor | None]) -> Array:
+        """Return the sum of each tensor's numbers."""
+        found = [np.nan if tensor is None else self._arrays[id(tensor)].sum() for tensor in tensors]
+        return np.array(found, dtype=np.float64)
 
-    def norm(self, squares: Squares | None) -> float | None:
-        """Return the Frobenius norm of the whole batch, or None if it is not finite."""
-        return None if squares is None else _root(self._arrays[id(squares.per_sample)].sum())
+    def norms(self, squares: Iterable[Squares | None]) -> Array:
+        """Return Frobenius norms of the whole batch."""
+        return _roots(self.sums(None if found is None else found.per_sample for found in squares))
+
+    def samples(self, tensors: Sequence[Tensor | None], batch: int) -> Array:
+        """Return each tensor's numbers sample by sample: (units, batch)."""
+        found = np.full((len(tensors), batch), np.nan)
+        for index, tensor in enumerate(tensors):
+            if tensor is not None and tensor.shape == (batch,):
+                found[index] = self._arrays[id(tensor)]
+        return found
 
 
-def unit_rows(
+def unit_columns(
     units: Sequence[ResidualUnit],
     values: Sequence[UnitValues],
     gradients: Sequence[UnitGradients],
     numel: Sequence[int],
     run_ends: Sequence[int | None],
     batch: int,
-) -> list[Row]:
-    """Return the rows of the record's `units` table, without the parameters' columns.
+) -> Columns:
+    """Return the columns of the record's `units` table, without the parameters' columns.
 
     Args:
         units: the units, in order of execution.
@@ -64,27 +76,22 @@ def unit_rows(
         batch: samples in the batch.
     """
     host = HostNumbers(_tensors(values, gradients))
-    samples = _sample_columns(host, gradients, batch)
-    spans = _span_columns(host, gradients, run_ends, batch)
-    return [
-        {
-            "unit": unit.index,
-            "name": unit.name,
-            "stage": unit.stage,
-            "shortcut": unit.shortcut,
-            "post_activation": unit.post_activation,
-            "batch": batch,
-            "numel": elements,
-            **_forward_columns(host, value),
-            **_backward_columns(host, gradient, unit.shortcut != "none"),
-            **sample,
-            **span,
-            "nonfinite": _nonfinite(host, value, gradient),
-        }
-        for unit, value, gradient, elements, sample, span in zip(
-            units, values, gradients, numel, samples, spans, strict=True
-        )
-    ]
+    return {
+        "unit": np.array([unit.index for unit in units]),
+        "name": [unit.name for unit in units],
+        "stage": np.array([unit.stage for unit in units]),
+        "shortcut": [unit.shortcut for unit in units],
+        "post_activation": [unit.post_activation for unit in units],
+        "batch": np.full(len(units), batch),
+        "numel": np.array(numel),
+        **_forward_columns(host, values),
+        **_backward_columns(host, gradients, np.array([unit.shortcut != "none" for unit in units])),
+        **_sample_columns(host, gradients, batch),
+        **_span_columns(host, gradients, run_ends, batch),
+        "nonfinite": np.array(
+            [_nonfinite(value, gradient) for value, gradient in zip(values, gradients, strict=True)]
+        ),
+    }
 
 
 def _squares(value: UnitValues, gradient: UnitGradients) -> list[Squares]:
@@ -96,127 +103,118 @@ def _squares(value: UnitValues, gradient: UnitGradients) -> list[Squares]:
 
 def _tensors(values: Sequence[UnitValues], gradients: Sequence[UnitGradients]) -> Iterable[Tensor | None]:
     for value, gradient in zip(values, gradients, strict=True):
-        others = [value.out, gradient.out, gradient.span_arriving]
+        others = [value.out, gradient.out, gradient.both, gradient.span_arriving]
         for squares in [*_squares(value, gradient), *(found for found in others if found is not None)]:
             yield squares.per_sample
-            yield squares.nonfinite
         yield from (value.inner, gradient.inner, gradient.additivity, gradient.span_inner)
 
 
-def _forward_columns(host: HostNumbers, value: UnitValues) -> Row:
-    shortcut, branch = host.norm(value.shortcut), host.norm(value.branch)
+def _forward_columns(host: HostNumbers, values: Sequence[UnitValues]) -> Columns:
+    shortcut = host.norms(value.shortcut for value in values)
+    branch = host.norms(value.branch for value in values)
     return {
-        "x_norm": host.norm(value.x),
+        "x_norm": host.norms(value.x for value in values),
         "shortcut_norm": shortcut,
         "branch_norm": branch,
-        "sum_norm": host.norm(value.total),
-        "out_norm": host.norm(value.out),
-        "forward_cosine": _cosine(host.array(value.inner), shortcut, branch),
+        "sum_norm": host.norms(value.total for value in values),
+        "out_norm": host.norms(value.out for value in values),
+        "forward_cosine": _cosines(host.sums(value.inner for value in values), shortcut, branch),
     }
 
 
-def _backward_columns(host: HostNumbers, gradient: UnitGradients, has_shortcut: bool) -> Row:
-    shortcut, branch = host.norm(gradient.shortcut), host.norm(gradient.branch)
-    arriving = host.norm(gradient.arriving)
-    other = host.norm(gradient.other)
-    if gradient.other is None and gradient.arriving is not None:
-        other = 0.0
-    error = host.array(gradient.additivity)
+def _backward_columns(
+    host: HostNumbers, gradients: Sequence[UnitGradients], has_shortcut: NDArray[np.bool_]
+) -> Columns:
+    shortcut = host.norms(gradient.shortcut for gradient in gradients)
+    branch = host.norms(gradient.branch for gradient in gradients)
+    arriving = host.norms(gradient.arriving for gradient in gradients)
+    other = host.norms(gradient.other for gradient in gradients)
+    nothing_else = [gradient.other is None and gradient.arriving is not None for gradient in gradients]
+    error = _roots(host.sums(gradient.additivity for gradient in gradients))
     return {
-        "grad_sum_norm": host.norm(gradient.total),
-        "grad_out_norm": host.norm(gradient.out),
-        "grad_shortcut_norm": shortcut if has_shortcut else None,
+        "grad_sum_norm": host.norms(gradient.total for gradient in gradients),
+        "grad_out_norm": host.norms(gradient.out for gradient in gradients),
+        "grad_shortcut_norm": np.where(has_shortcut, shortcut, np.nan),
         "grad_branch_norm": branch,
-        "grad_other_norm": other,
+        "grad_other_norm": np.where(nothing_else, 0.0, other),
         "grad_in_norm": arriving,
-        "backward_cosine": _cosine(host.array(gradient.inner), shortcut, branch),
-        "additivity_error": _root(error.sum()) / arriving  # type: ignore[operator]
-        if error is not None and arriving and _root(error.sum()) is not None
-        else None,
+        "backward_cosine": _cosines(host.sums(gradient.inner for gradient in gradients), shortcut, branch),
+        "additivity_error": _ratios(error, arriving),
     }
 
 
-def _sample_columns(host: HostNumbers, gradients: Sequence[UnitGradients], batch: int) -> list[Row]:
+def _sample_columns(host: HostNumbers, gradients: Sequence[UnitGradients], batch: int) -> Columns:
     """Return cancellation ρ = ⟨b, s⟩ / ‖s‖² and survival ‖s + b‖ / ‖s‖ of each unit, by quantiles."""
-    rho, survival = _no_samples(gradients, batch), _no_samples(gradients, batch)
-    zero: dict[int, int] = {}
-    for index, gradient in enumerate(gradients):
-        if gradient.shortcut is None or gradient.branch is None or gradient.inner is None:
-            continue
-        s = host.array(gradient.shortcut.per_sample)
-        b = host.array(gradient.branch.per_sample)
-        inner = host.array(gradient.inner)
-        if s is None or b is None or inner is None or len(s) != batch:
-            continue
-        used = s > 0
-        rho[index, used] = inner[used] / s[used]
-        survival[index, used] = np.sqrt(np.maximum(s + 2 * inner + b, 0.0)[used] / s[used])
-        zero[index] = int((s == 0).sum())
-    rows = _quantiles({"cancellation": rho, "survival": survival})
-    return [row | ({"zero_samples": zero[index]} if index in zero else {}) for index, row in enumerate(rows)]
+    s = host.samples([_per_sample(gradient.shortcut) for gradient in gradients], batch)
+    both = host.samples([_per_sample(gradient.both) for gradient in gradients], batch)
+    inner = host.samples([gradient.inner for gradient in gradients], batch)
+    zero = (s == 0).sum(axis=1)
+    known = [_is_by_sample(gradient.shortcut, batch) and gradient.inner is not None for gradient in gradients]
+    return {
+        **_quantiles("cancellation", _ratios(inner, s)),
+        **_quantiles("survival", np.sqrt(_ratios(both, s))),
+        "zero_samples": [int(count) if there else None for count, there in zip(zero, known, strict=True)],
+    }
 
 
 def _span_columns(
     host: HostNumbers, gradients: Sequence[UnitGradients], run_ends: Sequence[int | None], batch: int
-) -> list[Row]:
+) -> Columns:
     """Return the same two over the span to the run's end: s = ∂E/∂x_L, b = Σ b_i, s + b = ∂E/∂x_l.
 
     That s + b is what arrives at x_l is only so if nothing else does, so `run_ends` has None
     for a unit from which on something reaches the run from outside.
     """
-    rho, survival = _no_samples(gradients, batch), _no_samples(gradients, batch)
-    ends: dict[int, int] = {}
-    for index, (gradient, run_end) in enumerate(zip(gradients, run_ends, strict=True)):
-        if run_end is None or gradient.span_arriving is None or gradient.arriving is None:
-            continue
-        s = host.array(gradient.span_arriving.per_sample)
-        whole = host.array(gradient.arriving.per_sample)
-        inner = host.array(gradient.span_inner)
-        if s is None or whole is None or inner is None or len(s) != batch:
-            continue
-        used = s > 0
-        rho[index, used] = inner[used] / s[used]
-        survival[index, used] = np.sqrt(whole[used] / s[used])
-        ends[index] = run_end
-    rows = _quantiles({"span_cancellation": rho, "span_survival": survival})
-    return [row | ({"span_end": ends[index]} if index in ends else {}) for index, row in enumerate(rows)]
-
-
-def _no_samples(gradients: Sequence[UnitGradients], batch: int) -> Array:
-    return np.full((len(gradients), batch), np.nan)
-
-
-def _quantiles(samples: dict[str, Array]) -> list[Row]:
-    """Return the quantile columns of each row of (units, batch); samples that are not finite are left out."""
-    columns: dict[str, Array] = {}
-    for prefix, values in samples.items():
-        found = np.full((len(QUANTILES), len(values)), np.nan)
-        whole = np.isfinite(values).all(axis=1)
-        if whole.any():
-            found[:, whole] = np.quantile(values[whole], list(QUANTILES.values()), axis=1)
-        for index in np.flatnonzero(~whole):
-            finite = values[index][np.isfinite(values[index])]
-            if len(finite):
-                found[:, index] = np.quantile(finite, list(QUANTILES.values()))
-        columns |= {f"{prefix}_{suffix}": row for suffix, row in zip(QUANTILES, found, strict=True)}
-    count = len(next(iter(samples.values())))
-    return [
-        {name: float(values[index]) for name, values in columns.items() if np.isfinite(values[index])}
-        for index in range(count)
+    spans = [
+        gradient if end is not None and _is_by_sample(gradient.span_arriving, batch) else UnitGradients()
+        for gradient, end in zip(gradients, run_ends, strict=True)
     ]
+    s = host.samples([_per_sample(span.span_arriving) for span in spans], batch)
+    whole = host.samples([_per_sample(span.arriving) for span in spans], batch)
+    inner = host.samples([span.span_inner for span in spans], batch)
+    return {
+        "span_end": [end if span.span_arriving else None for span, end in zip(spans, run_ends, strict=True)],
+        **_quantiles("span_cancellation", _ratios(inner, s)),
+        **_quantiles("span_survival", np.sqrt(_ratios(whole, s))),
+    }
 
 
-def _nonfinite(host: HostNumbers, value: UnitValues, gradient: UnitGradients) -> int:
-    counts = (host.array(squares.nonfinite) for squares in _squares(value, gradient))
-    return int(sum(count.sum() for count in counts if count is not None))
+def _is_by_sample(squares: Squares | None, batch: int) -> bool:
+    return squares is not None and squares.per_sample.shape == (batch,)
 
 
-def _cosine(inner: Array | None, first: float | None, second: float | None) -> float | None:
-    if inner is None or not first or not second:
-        return None
-    cosine = float(inner.sum()) / first / second
-    return min(1.0, max(-1.0, cosine)) if np.isfinite(cosine) else None
+def _per_sample(squares: Squares | None) -> Tensor | None:
+    return None if squares is None else squares.per_sample
 
 
-def _root(square: float) -> float | None:
-    return float(np.sqrt(square)) if np.isfinite(square) else None
+def _quantiles(prefix: str, values: Array) -> Columns:
+    """Return the quantile columns of each row of (units, batch); samples that are not finite are left out."""
+    found = np.full((len(QUANTILES), len(values)), np.nan)
+    whole = np.isfinite(values).all(axis=1)
+    if whole.any():
+        found[:, whole] = np.quantile(values[whole], list(QUANTILES.values()), axis=1)
+    for index in np.flatnonzero(~whole):
+        finite = values[index][np.isfinite(values[index])]
+        if len(finite):
+            found[:, index] = np.quantile(finite, list(QUANTILES.values()))
+    return {f"{prefix}_{suffix}": row for suffix, row in zip(QUANTILES, found, strict=True)}
+
+
+def _nonfinite(value: UnitValues, gradient: UnitGradients) -> int:
+    return sum(int(squares.nonfinite) for squares in _squares(value, gradient))
+
+
+def _cosines(inner: Array, first: Array, second: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.clip(_ratios(_ratios(inner, first), second), -1.0, 1.0)
+
+
+def _ratios(part: Array, whole: Array) -> Array:
+    """Return part / whole; NaN where that is not finite, or the whole is zero."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio: Array = part / whole
+    return np.where((whole > 0) & np.isfinite(ratio), ratio, np.nan)
+
+
+def _roots(squares: Array) -> Array:
+    return np.sqrt(np.where(np.isfinite(squares), squares, np.nan))

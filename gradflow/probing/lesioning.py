@@ -13,15 +13,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from types import MethodWrapperType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import nn
 
 from gradflow.determinism import preserved_random_state
 from gradflow.errors import ProbeError
+from gradflow.probing.additions import CountingTracer, LeavingOut
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.units import FoundUnits, Inputs, UnitSelection
 from gradflow.units.calling import call_model, traceable
@@ -29,7 +28,6 @@ from gradflow.units.eager import eager
 from gradflow.units.finding import describe, require_units, selector
 from gradflow.units.modules import first_tensor, watching
 from gradflow.units.state import preserved_model
-from gradflow.units.tracing import ADDITIONS, IN_PLACE, Bystander, TracedUnit, UnitTracer, summands
 
 Shapes = tuple[torch.Size, torch.Size]
 """Shape of a module's first input, and of its output."""
@@ -68,7 +66,7 @@ class LesionedNetwork:
         self,
         model: nn.Module,
         handling: BatchNormHandling,
-        tracer: _CountingTracer,
+        tracer: CountingTracer,
         calls: Mapping[str, list[Shapes]],
     ) -> None:
         self.units = describe(dict(model.named_parameters()), tracer)
@@ -97,7 +95,7 @@ class LesionedNetwork:
         """
         self._require_possible(lesion)
         left_out = dict(self._additions[unit] for unit in lesion.removed if unit in self._additions)
-        mode = _LeavingOut(left_out)
+        mode = LeavingOut(left_out)
         with ExitStack() as stack:
             stack.enter_context(torch.no_grad())
             stack.enter_context(preserved_random_state())
@@ -155,7 +153,7 @@ def lesionable(
     model = eager(model)
     handling = BatchNormHandling(bn)
     selected = selector(units)
-    tracer = _CountingTracer(selected, handling)
+    tracer = CountingTracer(selected, handling)
     calls: dict[str, list[Shapes]] = {}
     called_with, _ = traceable(inputs)
     with preserved_model(model), preserved_random_state():
@@ -167,77 +165,6 @@ def lesionable(
         tracer.forget_graph()
         del called_with
         yield network
-
-
-class _CountingTracer(UnitTracer):
-    """Finds units, and which of all additions of equal shapes is whose.
-
-    Attributes:
-        count: additions so far.
-        additions: for each residual unit the number of its addition, and which operand is F.
-    """
-
-    def __init__(self, selected: Any, handling: BatchNormHandling) -> None:
-        super().__init__(Bystander(), selected, handling.overrides)
-        self.count = 0
-        self.additions: dict[int, tuple[int, int]] = {}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Count additions, and trace them."""
-        self.count += _is_addition(func, args, kwargs or {})
-        return super().__torch_function__(func, types, args, kwargs)
-
-    def found(self, unit: TracedUnit, total: Tensor) -> None:
-        """Note the addition of a unit."""
-        if unit.split is not None:
-            self.additions[unit.index] = self.count, 1 - unit.split.shortcut_operand
-        super().found(unit, total)
-
-
-class _LeavingOut(TorchFunctionMode):
-    """Leaves operands out of additions.
-
-    Args:
-        operands: by number of the addition the operand, 0 or 1.
-    """
-
-    def __init__(self, operands: Mapping[int, int]) -> None:
-        super().__init__()
-        self.count = 0
-        self._operands = operands
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run `func`; of an addition that is named, with zeros in place of one operand."""
-        kwargs = kwargs or {}
-        if _is_addition(func, args, kwargs):
-            self.count += 1
-            operand = self._operands.get(self.count)
-            if operand is not None:
-                args, kwargs = _without(operand, func, args, kwargs)
-        return func(*args, **kwargs)
-
-
-def _is_addition(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return type(func) is not MethodWrapperType and func in ADDITIONS and summands(args, kwargs) is not None
-
-
-def _without(
-    operand: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the addition's arguments with zeros in place of one operand."""
-    values = summands(args, kwargs)
-    assert values is not None, "only additions are changed"
-    if operand == 0 and func in IN_PLACE:
-        values[0].zero_()  # what is written into must stay the same tensor
-        return args, kwargs
-    zeros = torch.zeros_like(values[operand])
-    if len(args) > operand:
-        return (*args[:operand], zeros, *args[operand + 1 :]), kwargs
-    return args, {**kwargs, ("input", "other")[operand]: zeros}
 
 
 def _hand_on(_module: nn.Module, args: tuple[Any, ...], _output: Any) -> Any:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import pandas as pd
 from torch import nn
 
 from gradflow.probing.backward import UnitGradients
 from gradflow.probing.batch_norm import BatchNormMode
-from gradflow.probing.columns import unit_rows
+from gradflow.probing.columns import Columns, unit_columns
 from gradflow.probing.loss import Loss, loss_name
 from gradflow.probing.metadata import describe_run
-from gradflow.probing.parameters import branch_columns, norm_together, parameter_rows
-from gradflow.probing.passes import run_passes
+from gradflow.probing.parameters import branch_columns, norm_together, parameter_columns
+from gradflow.probing.passes import Passes, run_passes
 from gradflow.record import Record
-from gradflow.record.schema import conform, empty
+from gradflow.record.schema import from_columns
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.eager import eager
 from gradflow.units.runs import Run
@@ -55,38 +56,69 @@ def probe(
         NoResidualUnitError: if the model has no residual unit and none was named.
         ProbeError: if there is no scalar loss with a gradient, or the model is compiled.
     """
-    model = eager(model)
-    passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+    with without_collection():
+        model = eager(model)
+        passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+        return make_record(model, passes, loss_name(loss, targets), bn, meta)
+
+
+def make_record(
+    model: nn.Module, passes: Passes, loss: str, bn: BatchNormMode, meta: Mapping[str, Any] | None
+) -> Record:
+    """Return the record of what `passes` showed of `model`.
+
+    Args:
+        model: the network.
+        passes: what was read.
+        loss: its name.
+        bn: how batch normalisation ran.
+        meta: as for `probe`.
+    """
     described = passes.described
-    parameters = parameter_rows(passes.parameters, passes.parameter_gradients, passes.units)
-    rows = unit_rows(
-        described,
-        passes.values,
-        passes.gradients,
-        passes.numel,
-        _open_run_ends(passes.units, passes.runs, passes.gradients),
-        passes.batch,
-    )
-    branches = branch_columns(parameters, [unit.branch_parameters for unit in described])
-    described_meta = describe_run(model, passes, loss_name(loss, targets), bn, meta)
+    parameters = parameter_columns(passes.parameters, passes.parameter_gradients, described)
+    described_meta = describe_run(model, passes, loss, bn, meta)
     keys = {
         "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,
         "seed": described_meta["seeds"][0] if described_meta["seeds"] else None,
         "batch_index": described_meta.pop("batch_index", 0),
     }
-    step = {
-        "loss": passes.loss if math.isfinite(passes.loss) else None,
-        "param_grad_norm": norm_together(parameters, "grad_norm"),
-        "learning_rate": None,
+    tables: dict[str, Columns] = {
+        "units": {
+            **unit_columns(
+                described,
+                passes.values,
+                passes.gradients,
+                passes.numel,
+                _open_run_ends(passes.units, passes.runs, passes.gradients),
+                passes.batch,
+            ),
+            **branch_columns(parameters, described),
+        },
+        "parameters": parameters,
+        "steps": {
+            "loss": [passes.loss if math.isfinite(passes.loss) else math.nan],
+            "param_grad_norm": [norm_together(parameters, "grad_norm")],
+        },
     }
-    table = [{**keys, **row, **branch} for row, branch in zip(rows, branches, strict=True)]
     return Record(
-        units=conform("units", pd.DataFrame(table)),
-        parameters=conform("parameters", pd.DataFrame([{**keys, **row} for row in parameters])),
-        checks=empty("checks"),
-        steps=conform("steps", pd.DataFrame([{**keys, **step}])),
-        meta=described_meta,
+        **{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta
     )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Put garbage collection off: in the middle of a probe it would walk all objects of the process.
+
+    A probe makes many small objects and no cycles, so it would set the collector off and
+    give it nothing to collect, for a tenth of a second with torch loaded.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _open_run_ends(

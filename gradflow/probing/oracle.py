@@ -26,25 +26,12 @@ from gradflow.record.schema import QUANTILES, conform
 from gradflow.tolerances import subtracted_part
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import batch_size
-from gradflow.units.classification import Split
 from gradflow.units.finding import describe
 from gradflow.units.graph import Port
 from gradflow.units.runs import identity_runs
 from gradflow.units.tracing import TracedUnit
 
 Array = NDArray[np.float64]
-
-
-class _Keeper(ValueKeeper):
-    """Copies h(x_l), too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shortcuts: list[Tensor | None] = []
-
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        super().operands(split, shortcut, branch)
-        self.shortcuts.append(None if shortcut is None else shortcut.clone())
 
 
 def oracle(
@@ -72,7 +59,7 @@ def oracle(
         only: indices of the units to compute; None computes all. The span columns of a unit
             need all later units of its run.
     """
-    keeper = _Keeper()
+    keeper = ValueKeeper(copying=True)
     batch = batch_size(inputs)
     with traced_forward(model, inputs, targets, keeper, loss=loss, bn=bn, units=units) as forward:
         tracer, value = forward.tracer, forward.value
@@ -114,7 +101,9 @@ def owned_by(unit: TracedUnit) -> list[Tensor]:
     return [parameter for parameter in unit.branch_parameters if parameter.requires_grad]
 
 
-def _row(unit: TracedUnit, keeper: _Keeper, loss: Tensor, batch: int) -> tuple[dict[str, Any], Tensor | None]:
+def _row(
+    unit: TracedUnit, keeper: ValueKeeper, loss: Tensor, batch: int
+) -> tuple[dict[str, Any], Tensor | None]:
     """Return a unit's columns, and the branch's part of its gradient."""
     x, y, out = (keeper.values.get(port) for port in (unit.fork, unit.total, unit.out))
     h, f = keeper.shortcuts[unit.index], keeper.branches[unit.index]

@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gradflow.units.tracing import TracedUnit
+from gradflow.units.finding import ResidualUnit
 
-Row = dict[str, Any]
+Array = NDArray[np.float64]
+Columns = dict[str, Any]
 
 _SMALL = 65536
 """Elements up to which a norm in float32 is right to 5e-7."""
@@ -21,91 +24,75 @@ _LEAST = 1e-15
 
 
 @torch.no_grad()
-def parameter_rows(
-    parameters: Mapping[str, Tensor], gradients: Mapping[Tensor, Tensor | None], units: Sequence[TracedUnit]
-) -> list[Row]:
-    """Return a row for each parameter of a network, in its own order.
+def parameter_columns(
+    parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor | None], units: Sequence[ResidualUnit]
+) -> Columns:
+    """Return the columns of the table, with an entry for each parameter of a network, in its own order.
+
+    Norms that are not finite, or that there are none of, are NaN.
 
     Args:
         parameters: by name.
-        gradients: the gradient of each parameter that needs one; None where none came.
+        gradients: the gradient of each parameter that needs one, by name; None where none came.
         units: the units, whose branch or shortcut a parameter may belong to.
     """
-    owner: dict[Tensor, int] = {}
+    owner: dict[str, int] = {}
     for unit in units:
-        for parameter in (*unit.branch_parameters, *unit.shortcut_parameters):
-            owner.setdefault(parameter, unit.index)
-    named = list(parameters.items())
-    reached = [
-        (parameter, gradients[parameter]) for _, parameter in named if gradients.get(parameter) is not None
-    ]
-    norms = dict(zip((parameter for _, parameter in named), _norms([p for _, p in named]), strict=True))
-    gradient_norms = dict(
-        zip(
-            (parameter for parameter, _ in reached),
-            _norms([g for _, g in reached if g is not None]),
-            strict=True,
-        )
-    )
-    rows: list[Row] = []
-    for name, parameter in named:
-        norm, gradient_norm = norms[parameter], gradient_norms.get(parameter)
-        suspects = [(norm, parameter), (gradient_norm, gradients.get(parameter))]
-        rows.append(
-            {
-                "name": name,
-                "unit": owner.get(parameter),
-                "numel": parameter.numel(),
-                "norm": _finite(norm),
-                "grad_norm": _finite(gradient_norm),
-                "nonfinite": sum(
-                    int((~tensor.isfinite()).sum())
-                    for value, tensor in suspects
-                    if tensor is not None and value is not None and not math.isfinite(value)
-                ),
-            }
-        )
-    return rows
+        for name in (*unit.branch_parameters, *unit.shortcut_parameters):
+            owner.setdefault(name, unit.index)
+    found = [gradients.get(name) for name in parameters]
+    norms, nonfinite = _norms(list(parameters.values()))
+    gradient_norms, nonfinite_gradients = _norms(found)
+    return {
+        "name": list(parameters),
+        "unit": [owner.get(name) for name in parameters],
+        "numel": [parameter.numel() for parameter in parameters.values()],
+        "norm": norms,
+        "grad_norm": gradient_norms,
+        "nonfinite": nonfinite + nonfinite_gradients,
+    }
 
 
-def branch_columns(rows: Sequence[Row], names: Sequence[Sequence[str]]) -> list[Row]:
-    """Return `param_norm` and `param_grad_norm` of each unit from its branch's parameters' rows."""
-    by_name = {row["name"]: row for row in rows}
-    return [
-        {
-            "param_norm": norm_together([by_name[name] for name in branch], "norm"),
-            "param_grad_norm": norm_together([by_name[name] for name in branch], "grad_norm"),
-        }
-        for branch in names
-    ]
+def branch_columns(columns: Columns, units: Sequence[ResidualUnit]) -> Columns:
+    """Return `param_norm` and `param_grad_norm` of each unit from its branch's parameters' columns."""
+    places = {name: place for place, name in enumerate(columns["name"])}
+    branches = [[places[name] for name in unit.branch_parameters] for unit in units]
+    return {
+        f"param_{column}": np.array([norm_together(columns, column, branch) for branch in branches])
+        for column in ("norm", "grad_norm")
+    }
 
 
-def norm_together(rows: Sequence[Row], column: str) -> float | None:
-    """Return the norm over several tensors; None if there is none or one of them is not finite."""
-    known = [row[column] for row in rows if row[column] is not None]
-    if not known or any(row[column] is None and row["nonfinite"] for row in rows):
-        return None
-    return math.hypot(*known)
+def norm_together(columns: Columns, column: str, places: Sequence[int] | slice = slice(None)) -> float:
+    """Return the norm over several tensors; NaN if there is none or one of them is not finite."""
+    norms, nonfinite = columns[column][places], columns["nonfinite"][places]
+    unknown = np.isnan(norms)
+    if unknown.all() or (unknown & (nonfinite > 0)).any():
+        return math.nan
+    return math.hypot(*norms[~unknown].tolist())
 
 
-def _norms(tensors: list[Tensor]) -> list[float]:
-    """Return Frobenius norms, those of small tensors in one copy from the device.
+def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:
+    """Return Frobenius norms, those of small tensors in one copy from the device, and non-finite elements.
 
     Small tensors, which are most, are summed in their own dtype, all in one call; what that
     costs in accuracy grows with their size, so large ones are summed in float64.
     """
-    small = [index for index, tensor in enumerate(tensors) if tensor.numel() <= _SMALL]
-    found = [math.nan] * len(tensors)
+    norms, nonfinite = np.full(len(tensors), np.nan), np.zeros(len(tensors), dtype=np.int64)
+    small = {
+        index: tensor
+        for index, tensor in enumerate(tensors)
+        if tensor is not None and tensor.numel() <= _SMALL
+    }
     if small:
-        quick = torch._foreach_norm([tensors[index] for index in small])  # noqa: SLF001 - no public name
-        for index, norm in zip(small, torch.stack(quick).cpu().tolist(), strict=True):
-            found[index] = norm
-    for index, norm in enumerate(found):
-        # Large, or its sum of squares may have left the range of the dtype, one way or the other.
-        if not _LEAST < norm < math.inf:
-            found[index] = float(torch.linalg.vector_norm(tensors[index], dtype=torch.float64))
-    return found
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+        quick = torch._foreach_norm(list(small.values()))  # noqa: SLF001 - no public name
+        norms[list(small)] = torch.stack(quick).cpu().double().numpy()
+    # Large, or its sum of squares may have left the range of the dtype, one way or the other.
+    for index in np.flatnonzero(~((norms > _LEAST) & (norms < math.inf))).tolist():
+        tensor = tensors[index]
+        if tensor is not None:
+            norms[index] = float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
+            if not math.isfinite(norms[index]):
+                norms[index] = math.nan
+                nonfinite[index] = int((~tensor.isfinite()).sum())
+    return norms, nonfinite

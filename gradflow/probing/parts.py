@@ -2,9 +2,13 @@
 
 Hooks on the nodes of the autograd graph that consume a fork see each part of ∂E/∂x_l on its
 own, so the shortcut's and the branch's part are read, never had by subtraction. A part is
-kept until the last one is there, and all are then handed to a listener and let go of, before
-the engine adds them: it does so in place as long as nobody else holds a part, and a probe
-that made it allocate memory instead would slow down what it measures.
+kept until the last one is there, and all are then handed to a listener.
+
+The parts have to be added up to be compared with what arrives at the fork, and the engine
+adds them, too. So that this is done once, a reader may add `in_place_of_engine`: it hands the
+engine the sum as the last part and nothing as the others. The sum is made by the engine's own
+operation in the engine's own order, so the bits are the same, and if it is this very tensor
+that arrives at the fork then nothing else has come to it on the way.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
-from gradflow.units.graph import Edge, Port, edges_into
+from gradflow.units.graph import Edge, Kind, Port, edges_into
 from gradflow.units.tracing import TracedUnit
 
 Role = Literal["shortcut", "branch", "other", "mixed"]
@@ -34,12 +38,22 @@ class Parts:
         branch: b = (∂F/∂x)ᵀ ∂E/∂y_l.
         other: what reaches x_l from outside the unit; None for nothing.
         shortcut_is_total: s is the very memory of ∂E/∂y_l, which an identity hands on untouched.
+        in_order: all of them, in the order in which the engine adds them.
     """
 
     shortcut: Tensor | None
     branch: Tensor | None
     other: Tensor | None
     shortcut_is_total: bool = False
+    in_order: Sequence[Tensor] = ()
+
+
+class UnaddableError(Exception):
+    """The parts of a gradient cannot be added in the engine's place.
+
+    The last one never came, so that the sum cannot be handed on, or the engine would first have
+    changed a part's shape or type.
+    """
 
 
 @dataclass
@@ -56,7 +70,8 @@ class Place:
     out: int
     mixed: bool
     tapped: bool = False
-    expected: int = 0
+    awaited: int = 0
+    adds: Kind | None = None
     read: list[tuple[Role, Tensor, bool]] = field(default_factory=list)
     # A mixed unit's gradients are kept whole, for `read_mixed`.
     kept: dict[str, Tensor | None] = field(default_factory=dict)
@@ -68,8 +83,12 @@ class Listener(Protocol):
     def arrived(self, port: int, gradient: Tensor) -> None:
         """See the whole gradient of one port: ∂E/∂x_l, ∂E/∂y_l or ∂E/∂x_{l+1}."""
 
-    def parts(self, place: Place, parts: Parts) -> None:
-        """See the parts of ∂E/∂x_l, before autograd adds them up."""
+    def parts(self, place: Place, parts: Parts) -> Tensor | None:
+        """See the parts of ∂E/∂x_l, before autograd adds them up.
+
+        Returns:
+            their sum, if `place.adds` says that it takes the place of autograd's.
+        """
 
     def whole(self, place: Place, arriving: Tensor) -> None:
         """See ∂E/∂x_l as autograd made it, after its parts."""
@@ -81,12 +100,14 @@ class PartReader:
     Args:
         units: the units of the forward pass.
         root: the loss's node.
+        in_place_of_engine: add the parts of a gradient here and hand on their sum. The backward
+            pass then raises `UnaddableError` where that cannot be done.
 
     Attributes:
         places: each unit's ports, by number.
     """
 
-    def __init__(self, units: Sequence[TracedUnit], root: Node) -> None:
+    def __init__(self, units: Sequence[TracedUnit], root: Node, *, in_place_of_engine: bool = False) -> None:
         ports: dict[Port, int] = {}
         self.places = [
             Place(
@@ -118,7 +139,12 @@ class PartReader:
                 if output == unit.fork.output:
                     role = roles.get(edge, "other")
                     self._consumers.setdefault(edge.consumer, []).append((edge.index, unit.index, role))
-                    self.places[unit.index].expected += 1
+                    self.places[unit.index].awaited += 1
+        for places in self._forks.values():
+            # Where two units fork at one value, the parts of each are only some of its gradient's.
+            place = places[0]
+            if in_place_of_engine and len(places) == 1 and not place.mixed and place.awaited > 1:
+                place.adds = units[place.unit].fork.kind
 
     @property
     def needs_graph_again(self) -> bool:
@@ -133,8 +159,8 @@ class PartReader:
                 hook = partial(self._arrives, listener, outputs)
                 stack.callback(node.register_prehook(hook).remove)
             for consumer, inputs in self._consumers.items():
-                hook = partial(self._passes, listener, inputs)
-                stack.callback(consumer.register_hook(hook).remove)
+                passes = partial(self._passes, listener, inputs)
+                stack.callback(consumer.register_hook(passes).remove)
             self._watched, self._consumers = {}, {}
             yield
         for place in self.places:
@@ -177,32 +203,46 @@ class PartReader:
         inputs: list[tuple[int, int, Role]],
         grad_inputs: tuple[Tensor | None, ...],
         grad_outputs: tuple[Tensor | None, ...],
-    ) -> None:
-        """Keep the part of a fork's gradient that has just been computed."""
+    ) -> tuple[Tensor | None, ...] | None:
+        """Keep the part of a fork's gradient that has just been computed.
+
+        Returns:
+            what is handed on in place of `grad_inputs`; None if that is they themselves.
+
+        Raises:
+            UnaddableError: if the parts cannot be added here.
+        """
         above = grad_outputs[0] if len(grad_outputs) == 1 else None
+        handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:
-            part = grad_inputs[index]
+            part, place = grad_inputs[index], self.places[unit]
+            place.awaited -= 1
             if part is not None:
                 untouched = (
                     above is not None and above.data_ptr() == part.data_ptr() and above.shape == part.shape
                 )
-                place = self.places[unit]
                 place.read.append((role, part, untouched))
-                if len(place.read) == place.expected:
-                    self._hand_on(place, listener)
+            if place.adds is not None:
+                if part is None or (part.shape, part.dtype) != place.adds:
+                    raise UnaddableError
+                handed_on = handed_on or list(grad_inputs)
+                handed_on[index] = None
+            if place.awaited == 0 and place.read:
+                together = self._hand_on(place, listener)
+                if handed_on is not None:
+                    handed_on[index] = together
+        return None if handed_on is None else tuple(handed_on)
 
     def _arrives(
         self, listener: Listener, outputs: list[tuple[int, int]], grad_outputs: tuple[Tensor | None, ...]
     ) -> None:
-        """Hand on the whole gradient at a node, and at a fork the parts that it came from."""
+        """Hand on the whole gradient at a node, and at a fork what it is the sum of."""
         for output, port in outputs:
             gradient = grad_outputs[output]
             if gradient is None:
                 continue
             listener.arrived(port, gradient)
             for place in self._forks.get(port, ()):
-                if place.read:  # some part never came: it is zero, and autograd left it out
-                    self._hand_on(place, listener)
                 if place.mixed:
                     place.kept["arriving"] = gradient
                 else:
@@ -210,8 +250,12 @@ class PartReader:
             for place in self._mixed_totals.get(port, ()):
                 place.kept["total"] = gradient
 
-    def _hand_on(self, place: Place, listener: Listener) -> None:
-        """Give a unit's parts to the listener, or keep them if they are mixed, and let go of them."""
+    def _hand_on(self, place: Place, listener: Listener) -> Tensor | None:
+        """Give a unit's parts to the listener, or keep them if they are mixed, and let go of them.
+
+        Returns:
+            what the listener made of them.
+        """
         read, place.read = place.read, []
         by_role: dict[Role, Tensor | None] = {
             role: _sum_of([gradient for kind, gradient, _ in read if kind == role])
@@ -219,9 +263,11 @@ class PartReader:
         }
         if place.mixed:
             place.kept["other"] = by_role["other"]
-            return
+            return None
         untouched = [same for role, _, same in read if role == "shortcut"] == [True]
-        listener.parts(place, Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched))
+        in_order = [part for _, part, _ in read]
+        parts = Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched, in_order)
+        return listener.parts(place, parts)
 
 
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ right to 1e-6 in float32 and cheap beside the pass that is measured. A plain flo
 tensor first. So squares are summed in float32 over short blocks, and the blocks in
 float64.
 
-What costs time is fetching tensors from memory, so no tensor is read twice for what can be
-had of one reading. In particular, where a third tensor is known to be the sum of two, their
-inner product follows from three norms: 2⟨a, b⟩ = ‖a + b‖² − ‖a‖² − ‖b‖² (`polarised`).
+What costs time is fetching tensors from memory, so what is wanted of two tensors that stand
+beside each other is had of one reading of them (`Pair`, by `gradflow.probing.kernels`).
 
 Values whose squares leave the range of float32, or that are not finite, are found by
 their sum and measured again in float64, with the non-finite elements counted.
@@ -18,19 +17,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradflow.probing.kernels import add_and_sum, sum_products
+
 _BLOCK = 256
 _SHORTEST_BLOCK = 64
 """Shorter blocks are not worth their number; torch.sum adds pairwise and is as good."""
-
-_SMALLEST_RATIO = 1 / 16
-"""‖b‖ / ‖a‖ below which ⟨a, b⟩ is not taken from norms."""
 
 _SMALLEST_MEAN_SQUARE = 1e-30
 """Below this, squares of float32 numbers lose digits to gradual underflow (from 1.2e-38)."""
@@ -46,33 +44,27 @@ class Squares:
     per_sample: Tensor
     nonfinite: Tensor
 
-    @property
+    @cached_property
     def total(self) -> Tensor:
         """The squared Frobenius norm of the whole batch, a float64 scalar."""
         return self.per_sample.sum()
 
 
-def polarised(total: Squares, first: Squares, second: Squares) -> Tensor | None:
-    """Return ⟨a, b⟩ for each sample from ‖a + b‖², ‖a‖² and ‖b‖², or None if that is too inexact.
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What was measured of two tensors a and b together.
 
-    The sums of squares are right to ε = 1e-7 for a sample and better for a batch, so with
-    r = ‖b‖ / ‖a‖ the cosine is off by at most ε (r + 1/r). Where one tensor is much the
-    smaller, that is too much, and it takes a product of the tensors.
-
-    Args:
-        total: of a + b.
+    Attributes:
         first: of a.
         second: of b.
+        total: of a + b; None if it was not asked for and not had for nothing.
+        inner: ⟨a, b⟩, shape (batch,).
     """
-    if not can_polarise(first, second):
-        return None
-    return (total.per_sample - first.per_sample - second.per_sample) / 2
 
-
-def can_polarise(first: Squares, second: Squares) -> bool:
-    """Whether two tensors are near enough in size for `polarised`."""
-    smaller, larger = sorted((float(first.total), float(second.total)))
-    return 0 < larger < math.inf and smaller >= _SMALLEST_RATIO**2 * larger
+    first: Squares
+    second: Squares
+    total: Squares | None
+    inner: Tensor
 
 
 class Reducer:
@@ -86,9 +78,7 @@ class Reducer:
     def __init__(self, batch: int) -> None:
         self.batch = batch
         self._scratch: Tensor | None = None
-        self._spare: list[Tensor] = []
 
-    @torch.no_grad()
     def squares(self, value: Tensor) -> Squares:
         """Return ‖value‖² for each sample."""
         rows = self._rows(value)
@@ -97,14 +87,55 @@ class Reducer:
             return _wide_squares(rows)
         quick = _sum_of_squares(rows)
         least = _SMALLEST_MEAN_SQUARE * rows.shape[1]
-        doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
-        if not len(doubtful):
+        if len(quick) and quick.min() > least and quick.max() < math.inf:  # neither is true of a NaN
             return Squares(torch.from_numpy(quick), _NONE)
+        doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
         again = _wide_squares(rows[torch.from_numpy(doubtful)])
         quick[doubtful] = again.per_sample.numpy()
         return Squares(torch.from_numpy(quick), again.nonfinite)
 
-    @torch.no_grad()
+    def pair(self, first: Tensor, second: Tensor) -> Pair:
+        """Measure two tensors of one shape, and their sum if that costs nothing."""
+        rows, others = self._rows(first), self._rows(second, first)
+        if _is_quick(rows) and others.dtype == rows.dtype:
+            sums = np.empty((4, len(rows)))
+            sum_products(rows.numpy(), others.numpy(), sums)
+            if _in_range(sums, rows.shape[1]):
+                return _pair_of(sums)
+        sizes = self.squares(first), self.squares(second)
+        return Pair(*sizes, None, self.inner(first, second, sizes))
+
+    def add(
+        self, first: Tensor, second: Tensor, reference: Tensor | None
+    ) -> tuple[Tensor, Pair, tuple[Tensor, Tensor] | None]:
+        """Add two tensors and measure them and their sum.
+
+        Args:
+            first: a.
+            second: b, of its shape and dtype.
+            reference: r, another of that shape, or None.
+
+        Returns:
+            a + b, as torch adds them; what was measured; and ⟨a, r⟩ and ⟨b, r⟩, shape (batch,).
+        """
+        beside = second if reference is None else reference
+        alike = first.stride() == second.stride() == beside.stride() and first.dtype == second.dtype
+        if alike and _is_quick(first) and _is_dense(first.shape, first.stride()):
+            total = torch.empty_like(first)
+            a, b, r, t = (self._rows(value).numpy() for value in (first, second, beside, total))
+            sums = np.empty((6, len(a)))
+            add_and_sum(a, b, r, t, sums)
+            if _in_range(sums, a.shape[1]):
+                products = torch.from_numpy(sums[4]), torch.from_numpy(sums[5])
+                return total, _pair_of(sums), None if reference is None else products
+        else:
+            total = first + second
+        pair = self.pair(first, second)
+        pair = Pair(pair.first, pair.second, self.squares(total), pair.inner)
+        if reference is None:
+            return total, pair, None
+        return total, pair, (self.inner(first, reference), self.inner(second, reference))
+
     def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
 
@@ -118,46 +149,13 @@ class Reducer:
         if not (_is_quick(rows) and _is_quick(others)):
             return (rows.double() * others.double()).sum(1)
         product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
-        sizes = sizes or (self.squares(first), self.squares(second))
-        size = (sizes[0].per_sample * sizes[1].per_sample).sqrt()
-        doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & product.isfinite())
+        one, other = sizes or (self.squares(first), self.squares(second))
+        size = np.sqrt(one.per_sample.numpy() * other.per_sample.numpy())
+        doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & np.isfinite(product.numpy()))
         if doubtful.any():
-            product[doubtful] = (rows[doubtful].double() * others[doubtful].double()).sum(1)
+            again = torch.from_numpy(doubtful)
+            product[again] = (rows[again].double() * others[again].double()).sum(1)
         return product
-
-    @torch.no_grad()
-    def sum_of(self, parts: list[Tensor]) -> Tensor:
-        """Return Σ parts, in memory that is asked back with `give_back`."""
-        first, *others = parts
-        memory = self._spare.pop() if self._spare else None
-        if memory is None or memory.numel() < first.numel() or memory.dtype != first.dtype:
-            memory = torch.empty(first.numel(), dtype=first.dtype, device=first.device)
-        total = _laid_out_as(first, memory)
-        if not others:
-            return total.copy_(first)
-        torch.add(first, others[0], out=total)
-        for other in others[1:]:
-            total.add_(other)
-        return total
-
-    @torch.no_grad()
-    def remainder(self, together: Tensor, total: Tensor) -> Tensor:
-        """Return ‖together − total‖² over the whole batch, a float64 scalar.
-
-        Args:
-            together: what `sum_of` returned; becomes the difference.
-            total: what it is compared with.
-        """
-        rows = self._rows(together.sub_(total))
-        if _is_quick(rows):
-            quick = float(_sum_of_squares(rows).sum())
-            if math.isfinite(quick):
-                return torch.tensor(quick, dtype=torch.float64)
-        return rows.double().square().sum()
-
-    def give_back(self, together: Tensor) -> None:
-        """Take back the memory of what `sum_of` returned."""
-        self._spare.append(together.as_strided((together.numel(),), (1,)))
 
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.
@@ -165,18 +163,34 @@ class Reducer:
         A view of a dense tensor, a copy of another. Where a tensor lies unlike the one that it
         is to be multiplied with, that is seen here and nowhere else.
         """
+        shape, strides = value.shape, value.stride()
+        samples = self.batch if shape and shape[0] == self.batch else 1
+        if (like is None or like.stride() == strides) and _is_dense(shape, strides):
+            size = value.numel() // samples
+            return value.as_strided((samples, size), (size, 1))
         like = value if like is None else like
-        samples = self.batch if value.ndim and value.shape[0] == self.batch else 1
-        size = value.numel()
-        if like.stride() == value.stride() and _is_dense(value.shape, value.stride()):
-            return value.detach().as_strided((samples, size // samples), (size // samples, 1))
-        return value.detach().permute(_memory_order(like.shape, like.stride())).reshape(samples, -1)
+        return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1)
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""
         if self._scratch is None or self._scratch.numel() < like.numel() or self._scratch.dtype != like.dtype:
             self._scratch = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
         return self._scratch[: like.numel()].view(like.shape)
+
+
+def _pair_of(sums: NDArray[np.float64]) -> Pair:
+    """Return what the rows of `sums` say: ‖a‖², ‖b‖², ‖a + b‖² and ⟨a, b⟩."""
+    aa, bb, tt, ab = (torch.from_numpy(row) for row in sums[:4])
+    return Pair(Squares(aa, _NONE), Squares(bb, _NONE), Squares(tt, _NONE), ab)
+
+
+def _in_range(sums: NDArray[np.float64], length: int) -> bool:
+    """Whether three rows of sums of squares are neither spoilt by underflow nor by overflow or NaN.
+
+    Inner products are no larger than what they are products of.
+    """
+    squares = sums[:3]
+    return bool(squares.min() > _SMALLEST_MEAN_SQUARE * length and squares.max() < math.inf)
 
 
 def _wide_squares(rows: Tensor) -> Squares:
@@ -189,16 +203,9 @@ def on_host(value: Tensor) -> bool:
     return value.device.type == "cpu"
 
 
-def _is_quick(rows: Tensor) -> bool:
+def _is_quick(value: Tensor) -> bool:
     """Whether sums in the tensor's own dtype will do, and may be looked at as soon as they are there."""
-    return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
-
-
-def _laid_out_as(like: Tensor, memory: Tensor) -> Tensor:
-    """Return a view of flat `memory` with the shape of `like` and its order of dimensions."""
-    order = _memory_order(like.shape, like.stride())
-    back = sorted(range(like.ndim), key=order.__getitem__)
-    return memory[: like.numel()].view([like.shape[dimension] for dimension in order]).permute(back)
+    return on_host(value) and value.dtype in (torch.float32, torch.float64)
 
 
 @lru_cache(maxsize=256)
@@ -221,9 +228,10 @@ def _is_dense(shape: torch.Size, strides: tuple[int, ...]) -> bool:
 
 def _sum_of_squares(rows: Tensor) -> NDArray[np.float64]:
     """Return the sum of squares of each row, blocks of which are summed in the rows' own dtype."""
-    block = math.gcd(rows.shape[1], _BLOCK)
+    samples, length = rows.shape
+    block = math.gcd(length, _BLOCK)
     if block < _SHORTEST_BLOCK:
         return np.asarray(rows.square().sum(1).double().numpy())
     norms = torch.linalg.vector_norm(rows.view(-1, block), dim=1).numpy()
-    sums: NDArray[np.float64] = np.square(norms, dtype=np.float64).reshape(len(rows), -1).sum(1)
+    sums: NDArray[np.float64] = np.square(norms, dtype=np.float64).reshape(samples, -1).sum(1)
     return sums

@@ -32,12 +32,14 @@ class TracedForward:
         value: the loss.
         leaves: tensors that stand for the floating-point inputs.
         handling: how batch normalisation ran.
+        outputs: what the model returned, if that was to be kept.
     """
 
     tracer: UnitTracer
     value: Tensor
     leaves: list[Tensor]
     handling: BatchNormHandling
+    outputs: Any = None
 
 
 @contextmanager
@@ -50,6 +52,7 @@ def traced_forward(
     loss: Loss | None,
     bn: BatchNormMode,
     units: UnitSelection | None,
+    keep_outputs: bool = False,
 ) -> Iterator[TracedForward]:
     """Run the forward pass and the loss, and put the model back when the context closes.
 
@@ -63,6 +66,7 @@ def traced_forward(
         loss: as for `probe`.
         bn: as for `probe`.
         units: as for `probe`.
+        keep_outputs: whether what the model returns is wanted; a backward pass need not keep it alive.
     """
     handling = BatchNormHandling(bn)
     selected = selector(units)
@@ -74,40 +78,63 @@ def traced_forward(
             outputs = call_model(model, called_with)
         require_units(model, tracer, units)
         value = evaluate_loss(outputs, targets, loss)
+        kept = outputs if keep_outputs else None
         del outputs, called_with  # a caller's backward pass must not keep them alive
-        yield TracedForward(tracer, value, leaves, handling)
+        yield TracedForward(tracer, value, leaves, handling, kept)
 
 
 class ValueKeeper:
-    """An observer that copies values: a later in-place operation may change them.
+    """An observer that keeps values, by reference as long as nobody writes to them.
+
+    Args:
+        copying: whether to keep copies: a later in-place operation may change a value.
 
     Attributes:
         values: x_l at each fork, y_l, and x_{l+1} after the last unit, by port.
         branches: F(x_l) of each unit.
+        shortcuts: h(x_l) of each unit; None for a named block.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, copying: bool) -> None:
         self.values: dict[Port, Tensor] = {}
         self.branches: list[Tensor] = []
+        self.shortcuts: list[Tensor | None] = []
+        self._copying = copying
+        self._versions: list[tuple[Tensor, int]] = []
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether a value that was kept by reference has been changed in place since."""
+        return any(value._version != version for value, version in self._versions)  # noqa: SLF001 - documented
 
     def fork_value(self, port: Port, value: Tensor) -> None:
-        """Copy a value that is used twice."""
+        """Keep a value that is used twice."""
         self._keep(port, value)
 
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Copy F(x_l), and x_l where the shortcut is it."""
-        self.branches.append(branch.clone())
-        if split is not None and split.shortcut == "identity" and shortcut is not None:
-            self._keep(split.fork, shortcut)
+        """Keep F(x_l) and h(x_l), which is x_l where the shortcut is the identity."""
+        self.branches.append(self._kept(branch))
+        h = None
+        if shortcut is not None:
+            identity = split is not None and split.shortcut == "identity"
+            h = self._keep(split.fork, shortcut) if split and identity else self._kept(shortcut)
+        self.shortcuts.append(h)
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Copy y_l."""
+        """Keep y_l."""
         self._keep(unit.total, value)
 
     def out_value(self, port: Port, value: Tensor) -> None:
-        """Copy f(y_l)."""
+        """Keep f(y_l)."""
         self._keep(port, value)
 
-    def _keep(self, port: Port, value: Tensor) -> None:
+    def _keep(self, port: Port, value: Tensor) -> Tensor:
         if port not in self.values:
-            self.values[port] = value.clone()
+            self.values[port] = self._kept(value)
+        return self.values[port]
+
+    def _kept(self, value: Tensor) -> Tensor:
+        if self._copying:
+            return value.clone()
+        self._versions.append((value, value._version))  # noqa: SLF001 - as above
+        return value

@@ -10,6 +10,7 @@ y_l = h(x_l) + F(x_l) and x_{l+1} = f(y_l); h is the shortcut, F the branch, E t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -112,8 +113,16 @@ PARAMETERS = (
 
 CHECKS = (
     *KEYS,
-    Column("equation", "string", "", "number in He et al. 2016: 3, 4, 5"),
-    Column("form", "string", "", "forward; telescoped (measured branch parts) or vjp (paper's own form)"),
+    Column("equation", "string", "", "number in He et al. 2016, 1 to 9; plain: a plain network's product"),
+    Column(
+        "form",
+        "string",
+        "",
+        "forward; telescoped (measured branch parts), vjp (paper's own form) or blocked (branches blocked in "
+        "the backward pass); masked …: with the ReLU masks in place; outputs, gradients (eq. 9); product, "
+        "jacobians (plain)",
+    ),
+    Column("formula", "string", "", "what the statement says"),
     Column("span_start", "int64", "", "l: index of the first unit of the span"),
     Column("span_end", "int64", "", "L: the span ends at x_L"),
     Column("stage", "int64", "", "stage of the span"),
@@ -121,8 +130,8 @@ CHECKS = (
     Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
     Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
     Column("holds", "bool", "", "error ≤ tolerance"),
-    Column("expected_to_hold", "bool", "", "whether h and f of every unit of the span are identities"),
-    Column("detectable", "float64", "ratio", "smallest relative change of a branch term it would catch"),
+    Column("expected_to_hold", "bool", "", "whether the network is of the statement's form"),
+    Column("detectable", "float64", "ratio", "smallest relative change of one term or factor it would catch"),
     Column("finding", "string", "", "why it is not expected to hold; null where it is"),
 )
 
@@ -206,24 +215,53 @@ def empty(table: str) -> pd.DataFrame:
     return conform(table, pd.DataFrame())
 
 
-def conform(table: str, frame: pd.DataFrame) -> pd.DataFrame:
+def from_columns(table: str, columns: Mapping[str, Any], keys: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a frame with the columns of `table`; absent ones are null.
+
+    Args:
+        table: name of the table.
+        columns: values by column, of one length.
+        keys: the value of every row, by column.
+    """
+    rows = len(next(iter(columns.values())))
+    return conform(table, {**{name: [value] * rows for name, value in keys.items()}, **columns})
+
+
+def conform(table: str, frame: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
     """Return `frame` with exactly the columns of `table`, in order, typed; absent ones are null.
+
+    A frame that has them is returned as it is.
+
+    Args:
+        table: name of the table.
+        frame: a frame, or columns of one length by name.
 
     Raises:
         RecordError: if `frame` has a column that the schema does not declare.
     """
     columns = TABLES[table]
-    unknown = sorted(set(frame.columns) - {column.name for column in columns})
+    names = [column.name for column in columns]
+    unknown = sorted({str(name) for name in frame} - set(names))
     if unknown:
         raise RecordError(
             f"table '{table}' has columns that schema version {SCHEMA_VERSION} does not declare: "
             f"{', '.join(unknown)}"
         )
-    return pd.DataFrame({column.name: _typed(column, frame) for column in columns}, index=frame.index)
+    if isinstance(frame, pd.DataFrame):
+        index = frame.index
+        dtypes = [_PANDAS_DTYPES[column.kind] for column in columns]
+        if list(frame) == names and list(frame.dtypes) == dtypes:
+            return frame
+    else:
+        index = pd.RangeIndex(len(next(iter(frame.values()))))
+    return pd.DataFrame({column.name: _typed(column, frame, len(index)) for column in columns}, index=index)
 
 
-def _typed(column: Column, frame: pd.DataFrame) -> pd.Series[Any]:
-    values: pd.Series[Any] = (
-        frame[column.name] if column.name in frame else pd.Series(None, index=frame.index)
-    )
-    return values.astype(_PANDAS_DTYPES[column.kind])
+def _typed(column: Column, frame: Any, rows: int) -> Any:
+    dtype = _PANDAS_DTYPES[column.kind]
+    if column.name not in frame:
+        return np.full(rows, np.nan) if column.kind == "float64" else pd.array([pd.NA] * rows, dtype=dtype)
+    values = frame[column.name]
+    if isinstance(values, pd.Series):
+        return values.astype(dtype).array
+    return np.asarray(values, dtype=dtype) if column.kind == "float64" else pd.array(values, dtype=dtype)

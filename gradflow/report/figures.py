@@ -90,9 +90,9 @@ KINDS = (
         "checks",
         plots.plot_checks,
         "errors of the equation checks against their tolerances",
-        "Each check's residual, relative to the norms of its terms, and the largest that rounding explains "
-        "(dash). Where h or f is not the identity the equations need not hold; how far they are off is a "
-        "finding.",
+        "Each check's error over the largest that rounding explains: left of the line at 1 it holds. "
+        "Within a row, spans nearer to the loss lie lower. Where a network is not of a statement's form it "
+        "need not hold; how far it is off is a finding. An error of 0, or none at all, lies on the edge.",
     ),
     FigureKind(
         "parameters",

@@ -68,5 +68,5 @@ def describe_lesions(network: Network) -> Iterator[str]:
     for kind, what in (("remove", "units left out together"), ("reorder", "pairs of units exchanged")):
         several = lesions[(lesions["lesion"] == kind) & lesions["units"].isna()]
         if len(several):
-            most = several.sort_values("count").to_dict("records")[-1]
-            yield f"With {most['count']} {what} the {column} is {number(most[column])}."
+            last = several.sort_values("count").to_dict("records")[-1]
+            yield f"With {last['count']} {what} the {column} is {number(last[column])}."

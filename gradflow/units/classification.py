@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch.autograd.graph import Node
@@ -75,7 +76,12 @@ class Split:
 
 def operation(node: Node) -> str:
     """Return the name of a node's operation: 'Relu' for ReluBackward0."""
-    return re.sub(r"Backward\d*$", "", node.name().removeprefix("torch::autograd::"))
+    return _operation(node.name())
+
+
+@lru_cache(maxsize=1024)
+def _operation(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name.removeprefix("torch::autograd::"))
 
 
 def function_name(nodes: list[Node]) -> str:

@@ -19,11 +19,13 @@ def eager(model: nn.Module) -> nn.Module:
     """
     model = getattr(model, "_orig_mod", model)
     for name, module in model.named_modules():
-        where = name or type(model).__name__
-        if isinstance(module, torch.jit.ScriptModule):
+        # Looked up where they would be set: asking a module for what it lacks is slow.
+        compiled = vars(module).get("_compiled_call_impl") is not None or "_orig_mod" in module._modules  # noqa: SLF001
+        if compiled or isinstance(module, torch.jit.ScriptModule):
+            where = name or type(model).__name__
+            if compiled:
+                raise ProbeError(f"{where} is compiled, which hides its units; probe before torch.compile")
             raise ProbeError(
                 f"{where} is TorchScript, which cannot be measured; give the module it came from"
             )
-        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
-            raise ProbeError(f"{where} is compiled, which hides its units; probe before torch.compile")
     return model

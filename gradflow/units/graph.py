@@ -22,6 +22,10 @@ FIRST, SECOND = 1, 2
 BOTH = FIRST | SECOND
 
 
+Kind = tuple[torch.Size, torch.dtype]
+"""Shape and type of a value, and so of its gradient."""
+
+
 @dataclass(frozen=True)
 class Port:
     """One output of an autograd node: a value of the forward pass, a gradient of the backward pass."""
@@ -33,6 +37,12 @@ class Port:
     def shape(self) -> torch.Size:
         """Shape of the value, which autograd keeps beside the node."""
         return torch.Size(self.node._input_metadata[self.output].shape)  # noqa: SLF001 - documented on Node
+
+    @property
+    def kind(self) -> Kind:
+        """Shape and type of the value."""
+        metadata = self.node._input_metadata[self.output]  # noqa: SLF001 - documented on Node
+        return torch.Size(metadata.shape), metadata.dtype
 
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Port | None:
@@ -112,23 +122,20 @@ def find_fork(first: Port, second: Port) -> Walk:
     walk = Walk()
     sides: dict[Node, int] = {}
     outputs: dict[Node, set[int]] = {}
-    incoming: dict[Node, dict[Edge, int]] = {}
+    incoming: dict[Node, list[tuple[Node, int, int]]] = {}
     frontier: list[tuple[int, int, Node]] = []
 
-    def reach(port: Port, side: int, edge: Edge | None) -> None:
-        node = port.node
+    def reach(node: Node, output: int, side: int) -> None:
         if node not in sides:
             sides[node] = 0
             outputs[node] = set()
-            incoming[node] = {}
+            incoming[node] = []
             heapq.heappush(frontier, (-order(node), len(sides), node))
         sides[node] |= side
-        outputs[node].add(port.output)
-        if edge is not None:
-            incoming[node][edge] = side
+        outputs[node].add(output)
 
-    reach(first, FIRST, None)
-    reach(second, SECOND, None)
+    reach(first.node, first.output, FIRST)
+    reach(second.node, second.output, SECOND)
     while len(frontier) > 1:
         node = heapq.heappop(frontier)[2]
         side = sides[node]
@@ -140,12 +147,13 @@ def find_fork(first: Port, second: Port) -> Walk:
                 leaf = leaf_of(origin)
                 walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
             else:
-                reach(Port(origin, output), side, Edge(node, index))
+                reach(origin, output, side)
+                incoming[origin].append((node, index, side))
     node = frontier[0][2]
     if sides[node] == BOTH:
         walk.fork = Port(node, min(outputs[node]))
         walk.mixed_outputs = len(outputs[node]) > 1
-        walk.edges = incoming[node]
+        walk.edges = {Edge(consumer, index): side for consumer, index, side in incoming[node]}
     return walk
 
 

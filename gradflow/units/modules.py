@@ -45,7 +45,7 @@ def _may_add(module: nn.Module) -> bool:
     """Whether an addition may stand in this module's own forward: not in torch's own simple modules."""
     if type(module) in {nn.Sequential, nn.ModuleList, nn.ModuleDict}:
         return False
-    return not type(module).__module__.startswith("torch.nn.") or bool(next(module.children(), None))
+    return not type(module).__module__.startswith("torch.nn.") or bool(module._modules)  # noqa: SLF001
 
 
 def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gradflow.units.finding import stages
 from gradflow.units.tracing import TracedUnit
@@ -45,7 +46,10 @@ def identity_runs(units: Sequence[TracedUnit]) -> list[Run]:
     return [run for run, _ in join_runs(units, [has_identity_form(unit) or None for unit in units])]
 
 
-def join_runs(units: Sequence[TracedUnit], kinds: Sequence[bool | None]) -> list[tuple[Run, bool]]:
+Kind = TypeVar("Kind", bound=Hashable)
+
+
+def join_runs(units: Sequence[TracedUnit], kinds: Sequence[Kind | None]) -> list[tuple[Run, Kind]]:
     """Return the maximal runs of neighbours of one kind, each with its kind.
 
     Neighbours are units of one stage, of which the second starts where the first ends.
@@ -54,7 +58,7 @@ def join_runs(units: Sequence[TracedUnit], kinds: Sequence[bool | None]) -> list
         units: in order of execution.
         kinds: the kind of each; a unit of kind None belongs to no run.
     """
-    runs: list[tuple[Run, bool]] = []
+    runs: list[tuple[Run, Kind]] = []
     for unit, stage, kind in zip(units, stages(units), kinds, strict=True):
         if kind is None:
             continue

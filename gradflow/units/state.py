@@ -16,19 +16,21 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
     Batch normalisation writes its running statistics in every training-mode forward pass.
     """
     modules = list(model.modules())
-    modes = [(module, module.training) for module in modules]
+    modes = [module.training for module in modules]
     buffers = [
-        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+        (module, name, buffer)
         for module in modules
         for name, buffer in module._buffers.items()  # noqa: SLF001 - named_buffers leaves out None
     ]
+    held = [buffer.detach() for _, _, buffer in buffers if buffer is not None]
+    saved = [buffer.clone() for buffer in held]
     try:
         yield
     finally:
-        for module, mode in modes:
-            module.training = mode
-        with torch.no_grad():
-            for module, name, buffer, saved in buffers:
-                module._buffers[name] = buffer  # noqa: SLF001 - forward may have put another in its place
-                if buffer is not None and saved is not None:
-                    buffer.copy_(saved)
+        for module, mode in zip(modules, modes, strict=True):
+            if module.training is not mode:
+                module.training = mode
+        for module, name, buffer in buffers:
+            module._buffers[name] = buffer  # noqa: SLF001 - forward may have put another in its place
+        if held:
+            torch._foreach_copy_(held, saved)

@@ -249,6 +249,8 @@ class UnitTracer(TorchFunctionMode):
         alpha = kwargs.get("alpha", 1)
         if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":
             split = replace(split, shortcut="scaled")  # y = F + α x
+            if ports[1] == split.fork:
+                self.observer.fork_value(split.fork, second.detach())
         values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
         self.observer.operands(split, values[split.shortcut_operand], values[1 - split.shortcut_operand])
         result = func(*args, **kwargs)

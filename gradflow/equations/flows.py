@@ -1,0 +1,234 @@
+"""What goes along a chain of units, forward or backward, and what each unit does to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gradflow.equations.held import Held, held_shortcut
+from gradflow.equations.spans import Chain
+from gradflow.equations.sums import UNCHANGED, Against, Along, Carry, Norms, Residual, Sizes
+from gradflow.probing.capture import Capture
+from gradflow.probing.parts import vjp_of_operand
+from gradflow.units.finding import stages
+from gradflow.units.graph import Port
+
+
+@dataclass(eq=False)
+class Tensors:
+    """The captured tensors in float64, in which residuals are evaluated, and their norms.
+
+    Args:
+        capture: the tensors of a run.
+        norms: takes the norms.
+        dtype: name of the dtype in which the passes ran.
+    """
+
+    capture: Capture
+    norms: Norms
+    dtype: str
+    _sizes: dict[int, tuple[Tensor, Sizes]] = field(default_factory=dict)
+    _held: dict[int, Held | None] = field(default_factory=dict)
+
+    @cached_property
+    def stages(self) -> list[int]:
+        """The stage of each unit."""
+        return stages(self.capture.units)
+
+    def layers(self, first: int, end: int) -> tuple[int, int]:
+        """Return the most weight layers of a branch, and the longest reduction of one of them.
+
+        A weight of shape (out, in, …) reduces over all but its first dimension forward, and
+        over all but its second backward.
+        """
+        branches = [unit.branch_parameters for unit in self.capture.units[first:end]]
+        weights = [[parameter for parameter in branch if parameter.ndim > 1] for branch in branches]
+        lengths = [weight.numel() // min(weight.shape[:2]) for branch in weights for weight in branch]
+        return max(1, *(len(branch) for branch in weights)), max([1, *lengths])
+
+    def wide(self, tensor: Tensor | None) -> Tensor | None:
+        """Return `tensor` in float64; itself if it is."""
+        return None if tensor is None else tensor.detach().double()
+
+    def size(self, tensor: Tensor) -> Sizes:
+        """Return the norm of a captured tensor, taken once."""
+        known = self._sizes.get(id(tensor))
+        if known is None:
+            known = self._sizes[id(tensor)] = tensor, self.norms(tensor.detach().double())
+        return known[1]
+
+    def held(self, unit: int) -> Held | None:
+        """Return h of a unit with all else held, once."""
+        if unit not in self._held:
+            self._held[unit] = held_shortcut(self.capture.units[unit], torch.float64)
+        return self._held[unit]
+
+    def mask(self, unit: int) -> Tensor | None:
+        """Return D of a unit: 1 where y > 0, else 0."""
+        total = self.capture.values.get(self.capture.units[unit].total)
+        return None if total is None else (total > 0).double()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which of its factors a statement has in place.
+
+    Attributes:
+        shortcuts: h as it is, rather than the identity.
+        masks: f as ReLU's mask, rather than the identity.
+    """
+
+    shortcuts: bool = False
+    masks: bool = False
+
+
+@dataclass(eq=False)
+class Flow:
+    """A value on its way along a chain.
+
+    Args:
+        tensors: of the run.
+        chain: the units.
+        variant: what the statement has in place.
+    """
+
+    tensors: Tensors
+    chain: Chain
+    variant: Variant
+    forward: bool
+
+    def value(self, position: int) -> Tensor | None:
+        """Return what was measured at x_l (backward: ∂E/∂x_l), l = `position`."""
+        return self.tensors.wide(self._measured(position))
+
+    def along(self, start: int, ends: Sequence[int]) -> Iterator[tuple[int, Residual | None]]:
+        """Yield the residual of the span from `start` to each of `ends`, the nearest first."""
+        value = self.value(start)
+        running = None if value is None else Along(value, self.tensors.norms)
+        for position, unit in self._units(start, sorted(ends, reverse=not self.forward)[-1], along=True):
+            if running is not None and not self._pass(running, unit):
+                running = None
+            if position in ends:
+                at_end = self.value(position)
+                yield position, None if running is None or at_end is None else running.compare(at_end)
+
+    def against(self, end: int, starts: Sequence[int]) -> Iterator[tuple[int, Residual | None]]:
+        """Yield the residual of the span from each of `starts` to `end`, the nearest first."""
+        value = self.value(end)
+        running = None if value is None else Against(value, self.tensors.norms)
+        for position, unit in self._units(end, sorted(starts, reverse=self.forward)[-1], along=False):
+            if running is not None and not self._pass(running, unit):
+                running = None
+            if position in starts:
+                at_start = self.value(position)
+                yield position, None if running is None or at_start is None else running.compare(at_start)
+
+    def multiplies(self) -> bool:
+        """Whether every unit of the chain acts element by element, so that `against` can be had."""
+        units = range(self.chain.first, self.chain.end)
+        return all(
+            carry is not None and carry.factor is not None
+            for unit in units
+            for carry in (self.before(unit), self.after(unit))
+        )
+
+    def before(self, unit: int) -> Carry | None:
+        """Return what a unit does to the value before its branch's term is added; None if unknown."""
+        if self.forward:
+            return self._shortcut(unit)
+        mask, shortcut = self._mask(unit), self._gradient_of_shortcut(unit)
+        if mask is None or shortcut is None or not self.variant.masks:
+            return shortcut if mask is not None else None
+        if shortcut.factor is not None and mask.factor is not None:
+            return Carry(mask.factor * shortcut.factor, None, shortcut.gain, shortcut.roundings)
+        return Carry(None, lambda value: shortcut(mask(value)), shortcut.gain, shortcut.roundings)
+
+    def after(self, unit: int) -> Carry | None:
+        """Return what a unit does to the value when its branch's term has been added."""
+        return self._mask(unit) if self.forward else UNCHANGED
+
+    def roundings(self, first: int, end: int) -> float:
+        """Return how many roundings the shortcut of a unit of a span takes, at most."""
+        return max(
+            (carry.roundings for unit in range(first, end) if (carry := self._shortcut(unit))), default=0.0
+        )
+
+    def _pass(self, running: Along | Against, unit: int) -> bool:
+        """Let a unit act on the running value; return whether all that takes was there."""
+        before, after, term = self.before(unit), self.after(unit), self._term(unit)
+        if before is None or after is None or term is None:
+            return False
+        size, beside = self.tensors.size(term), self._beside(unit)
+        if beside is None:
+            return False
+        wide = term.detach().double()
+        if isinstance(running, Along):
+            running.carry(before)
+            running.add(wide, size, beside, after)
+        else:
+            running.add(wide, size, beside, after)
+            running.carry(before)
+        return True
+
+    def _units(self, start: int, last: int, *, along: bool) -> Iterator[tuple[int, int]]:
+        """Yield each unit on the way from one position to another, with the position behind it."""
+        if self.forward == along:
+            yield from ((unit + 1, unit) for unit in range(start, last))
+        else:
+            yield from ((unit, unit) for unit in range(start - 1, last - 1, -1))
+
+    def _measured(self, position: int) -> Tensor | None:
+        capture = self.tensors.capture
+        port = self._port(position)
+        return (capture.values if self.forward else capture.gradients).get(port)
+
+    def _port(self, position: int) -> Port:
+        units = self.tensors.capture.units
+        return units[self.chain.last].out if position == self.chain.end else units[position].fork
+
+    def _term(self, unit: int) -> Tensor | None:
+        capture = self.tensors.capture
+        return capture.branches[unit] if self.forward else capture.branch_parts[unit]
+
+    def _beside(self, unit: int) -> Sizes | None:
+        """Return the norm of what the unit's term is added to."""
+        if self.forward:
+            found = self.tensors.capture.shortcuts[unit] if self.variant.shortcuts else None
+            found = self._measured(unit) if found is None else found
+        else:
+            found = self._measured(unit + 1)
+        return None if found is None else self.tensors.size(found)
+
+    def _mask(self, unit: int) -> Carry | None:
+        if not self.variant.masks:
+            return UNCHANGED
+        mask = self.tensors.mask(unit)
+        return None if mask is None else Carry(mask)
+
+    def _shortcut(self, unit: int) -> Carry | None:
+        """Return h with all else held."""
+        if not self.variant.shortcuts:
+            return UNCHANGED
+        held = self.tensors.held(unit)
+        return None if held is None else Carry(held.factor, held, held.gain, held.roundings)
+
+    def _gradient_of_shortcut(self, unit: int) -> Carry | None:
+        """Return h′ transposed: with a gate, its own derivative is part of it."""
+        if not self.variant.shortcuts:
+            return UNCHANGED
+        traced = self.tensors.capture.units[unit]
+        if traced.split is None:
+            return None
+        held = self.tensors.held(unit)
+        gain, roundings = (1.0, 4.0) if held is None else (held.gain, held.roundings)
+        if held is not None and held.factor is not None and not held.gated:
+            return Carry(held.factor, None, gain, roundings)
+        operand = traced.split.shortcut_operand
+        own = self.tensors.capture.branches[unit].dtype
+        return Carry(
+            None, lambda value: vjp_of_operand(traced, operand, value.to(own)).double(), gain, roundings
+        )

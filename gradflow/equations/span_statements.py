@@ -1,0 +1,190 @@
+"""Equations 4, 5, 7 and 8: statements about the signal and the gradient of a span of units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gradflow.equations.flows import Flow, Tensors, Variant
+from gradflow.equations.spans import Chain, Span
+from gradflow.equations.sums import Along, Residual
+from gradflow.equations.verdicts import NOT_EVALUATED, Verdict, why_not, why_not_backward
+from gradflow.tolerances import carried_sum, sum_of_terms, vector_jacobian_product
+
+Found = tuple[Span, Residual | None]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One variant of the sums on a chain, and the equations that it is evaluated for."""
+
+    variant: Variant
+    numbers: tuple[str, ...]
+
+    def form(self, name: str) -> str:
+        """Return the name of a form of this variant."""
+        if not self.variant.masks:
+            return name
+        return "masked" if name == "forward" else f"masked {name}"
+
+
+class SpanStatements:
+    """What is evaluated on one chain of units.
+
+    Where every h is the identity, λ is 1 and eq. 7 and 8 are eq. 4 and 5: what is evaluated
+    once is given for both.
+
+    Args:
+        tensors: of the run.
+        chain: the units.
+        numbers: equations that are asked for.
+    """
+
+    def __init__(self, tensors: Tensors, chain: Chain, numbers: Collection[str]) -> None:
+        self._tensors = tensors
+        self._capture = tensors.capture
+        self._chain = chain
+        self._numbers = numbers
+        units = tensors.capture.units[chain.first : chain.end]
+        self._has_shortcuts = all(unit.split is not None for unit in units)
+        self._reasons = {
+            case.variant: [why_not(unit, case.variant) for unit in units] for case in self._cases()
+        }
+        held = [tensors.held(unit.index) for unit in units] if self._has_shortcuts else []
+        self._unknown = None in held
+        self._roundings = max((known.roundings for known in held if known is not None), default=0.0)
+        self._layers = tensors.layers(chain.first, chain.end)
+
+    def verdicts(self, spans: Sequence[Span] | None) -> Iterator[Verdict]:
+        """Yield the verdicts on `spans`, or on those from the chain's start and to its end."""
+        for case in self._cases():
+            if self._asked(case, "4", "7"):
+                for span, residual in self._sweep(case, spans, forward=True):
+                    yield from self._say(case, ("4", "7"), "forward", span, residual)
+            if self._asked(case, "5", "8"):
+                sizes = dict(self._sweep(case, spans, forward=False))
+                for span, residual in sizes.items():
+                    yield from self._say(case, ("5", "8"), "telescoped", span, residual)
+                ends: dict[int, list[int]] = {}
+                for first, end in sizes:
+                    # A pass of its own for each end: by default only the one that all units share.
+                    if spans is not None or end == self._chain.end:
+                        ends.setdefault(end, []).append(first)
+                for end, starts in ends.items():
+                    yield from self._backward_passes(case, end, starts, sizes)
+
+    def _cases(self) -> Iterator[_Case]:
+        masks = self._chain.post_activation == "relu"
+        if self._chain.identity:
+            yield _Case(Variant(), ("4", "5", "7", "8"))
+            if masks:
+                yield _Case(Variant(masks=True), ("4", "5", "7", "8"))
+            return
+        yield _Case(Variant(), ("4", "5"))
+        if self._has_shortcuts:
+            yield _Case(Variant(shortcuts=True), ("7", "8"))
+            if masks:
+                yield _Case(Variant(shortcuts=True, masks=True), ("7", "8"))
+
+    def _asked(self, case: _Case, *numbers: str) -> list[str]:
+        return [number for number in numbers if number in self._numbers and number in case.numbers]
+
+    def _sweep(self, case: _Case, spans: Sequence[Span] | None, *, forward: bool) -> Iterator[Found]:
+        """Yield the residuals of the sums on the spans that are asked for."""
+        flow = Flow(self._tensors, self._chain, case.variant, forward)
+        first, end = self._chain.first, self._chain.end
+        near, far = (first, end) if forward else (end, first)
+        if spans is None:
+            others = [position for position in range(first, end + 1) if position != near]
+            groups = {near: others}
+        else:
+            groups = {}
+            for start, stop in spans:
+                origin, goal = (start, stop) if forward else (stop, start)
+                groups.setdefault(origin, []).append(goal)
+        for origin, goals in groups.items():
+            for goal, residual in flow.along(origin, goals):
+                yield (min(origin, goal), max(origin, goal)), residual
+        if spans is None and end - first > 1 and flow.multiplies():
+            inner = [position for position in range(first, end + 1) if position not in (near, far)]
+            for position, residual in flow.against(far, inner):
+                yield (min(position, far), max(position, far)), residual
+
+    def _backward_passes(
+        self, case: _Case, end: int, starts: Sequence[int], sizes: dict[Span, Residual | None]
+    ) -> Iterator[Verdict]:
+        """Yield the verdicts that take backward passes of their own: one or two for each `end`."""
+        first = min(starts)
+        at_end = self._capture.gradients.get(self._capture.units[end - 1].out)
+        exact = self._chain.post_activation == "identity" or case.variant.masks
+        carried = case.variant.shortcuts or case.variant.masks
+        path = None
+        if at_end is not None and exact and (carried or self._asked(case, "8")):
+            path = self._capture.shortcut_path(first, end - 1, at_end)
+        if path is not None and self._asked(case, "8"):
+            blocked = dict(self._blocked(case, end, starts, path.forks, first))
+            for start in starts:
+                yield from self._say(case, ("8",), "blocked", (start, end), blocked.get(start))
+        if carried and not exact:
+            return
+        vjps: list[Tensor] | None = None
+        arriving: list[Tensor] = []
+        if at_end is not None and all(sizes[start, end] is not None for start in starts):
+            cotangents = arriving = [at_end] * (end - first)
+            if carried and path is not None:
+                arriving, cotangents = path.forks, path.totals
+            vjps = self._capture.branch_sum_vjps(first, cotangents)
+        for start in starts:
+            residual, size = None, sizes[start, end]
+            whole = self._capture.gradients.get(self._capture.units[start].fork)
+            if vjps is not None and size is not None and whole is not None:
+                left = torch.sub(whole.double(), arriving[start - first].double())
+                left.sub_(vjps[start - first].double())
+                residual = replace(size, norm=self._tensors.norms(left))
+            yield from self._say(case, ("5", "8"), "vjp", (start, end), residual)
+
+    def _blocked(
+        self, case: _Case, end: int, starts: Sequence[int], arrived: Sequence[Tensor], first: int
+    ) -> Iterator[tuple[int, Residual | None]]:
+        """Yield the residual of Π h′_i ∂E/∂x_L and what arrived with the branches blocked."""
+        flow = Flow(self._tensors, self._chain, case.variant, forward=False)
+        value = flow.value(end)
+        running = None if value is None else Along(value, self._tensors.norms)
+        for unit in range(end - 1, min(starts) - 1, -1):
+            before = flow.before(unit)
+            if running is None or before is None:
+                return
+            running.carry(before)
+            size = running.weigh()
+            if unit in starts:
+                yield unit, replace(running.compare(arrived[unit - first].double()), smallest=size)
+
+    def _say(
+        self, case: _Case, numbers: tuple[str, ...], form: str, span: Span, residual: Residual | None
+    ) -> Iterator[Verdict]:
+        reasons = list(dict.fromkeys(filter(None, self._reasons[case.variant][slice(*self._within(span))])))
+        if form == "forward":
+            if self._unknown and case.variant.shortcuts:
+                reasons.append(NOT_EVALUATED)
+        else:
+            # With the branches blocked a gradient is sent from x_L alone: what the loss does is no matter.
+            reasons += why_not_backward(self._capture, span, taps=form != "blocked")
+        tolerance = self._tolerance(case, form, span)
+        for number in self._asked(case, *numbers):
+            yield Verdict(number, case.form(form), span, self._chain.stage, residual, tolerance, reasons)
+
+    def _tolerance(self, case: _Case, form: str, span: Span) -> float:
+        count, dtype = span[1] - span[0], self._tensors.dtype
+        tolerance = sum_of_terms(dtype, count)
+        extra = 0.0
+        if form == "vjp":
+            extra = vector_jacobian_product(dtype, count, *self._layers) - tolerance
+        if case.variant.shortcuts or case.variant.masks:
+            tolerance = carried_sum(dtype, count, self._roundings if case.variant.shortcuts else 0.0)
+        return tolerance + extra
+
+    def _within(self, span: Span) -> Span:
+        return span[0] - self._chain.first, span[1] - self._chain.first

@@ -1,0 +1,102 @@
+"""Equations 1, 2, 3 and 6: statements about the signal of one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import torch
+from torch import Tensor
+
+from gradflow.equations.flows import Flow, Tensors, Variant
+from gradflow.equations.held import held_post_activation
+from gradflow.equations.spans import Chain, is_comparable, kind_of
+from gradflow.equations.sums import Residual
+from gradflow.equations.verdicts import NOT_COMPARABLE, NOT_EVALUATED, Verdict, why_not
+from gradflow.probing.capture import Capture
+from gradflow.tolerances import carried_sum, function_value, sum_of_terms
+from gradflow.units.tracing import TracedUnit
+
+
+def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> Iterator[Verdict]:
+    """Yield the verdicts on one unit."""
+    capture = tensors.capture
+    unit = capture.units[index]
+    chain = Chain(index, index, tensors.stages[index], *kind_of(unit))
+    span = index, index + 1
+    if "1" in numbers:
+        reasons = ["it has no shortcut"] if unit.split is None else []
+        yield Verdict(
+            "1",
+            "forward",
+            span,
+            chain.stage,
+            _addition(tensors, index),
+            sum_of_terms(tensors.dtype, 1),
+            reasons,
+        )
+    if "2" in numbers:
+        yield _activation(tensors, chain)
+    for number, variant in (("3", Variant()), ("6", Variant(shortcuts=True))):
+        if number not in numbers or (number == "6" and unit.split is None):
+            continue
+        flow = Flow(tensors, chain, variant, forward=True)
+        residual, reasons = None, list(filter(None, [why_not(unit, variant)]))
+        if not (is_comparable(capture, unit) if number == "3" else _adds_up_to_the_next(capture, unit)):
+            absent = NOT_COMPARABLE
+        elif flow.before(index) is None:
+            absent = NOT_EVALUATED
+        else:
+            ((_, residual),) = flow.along(index, [index + 1])
+            absent = NOT_COMPARABLE
+        roundings = flow.roundings(index, index + 1)
+        tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
+        yield Verdict(number, "forward", span, chain.stage, residual, tolerance, reasons, absent)
+
+
+def _adds_up_to_the_next(capture: Capture, unit: TracedUnit) -> bool:
+    """Whether x_l was read, and x_{l+1} has the shape of F(x_l), as eq. 6 takes it; h may change x_l's."""
+    out = capture.values.get(unit.out)
+    return unit.fork in capture.values and out is not None and out.shape == capture.branches[unit.index].shape
+
+
+def _addition(tensors: Tensors, index: int) -> Residual | None:
+    """Return the residual of y = h(x) + F(x)."""
+    capture = tensors.capture
+    branch, shortcut = capture.branches[index], capture.shortcuts[index]
+    total = capture.values.get(capture.units[index].total)
+    if shortcut is None or total is None:
+        return None
+    left = torch.sub(total.double(), shortcut.double()).sub_(branch.double())
+    size, beside = tensors.size(branch), tensors.size(shortcut)
+    return Residual(tensors.norms(left), size + beside, size)
+
+
+def _activation(tensors: Tensors, chain: Chain) -> Verdict:
+    """Return the verdict on x_{l+1} = f(y_l)."""
+    capture, index = tensors.capture, chain.first
+    unit = capture.units[index]
+    y, out = capture.values.get(unit.total), _read_by_the_next(tensors, index)
+    held = held_post_activation(unit, torch.float64)
+    residual = None
+    if held is not None and y is not None and out is not None:
+        value = held(y.double())
+        size = tensors.size(y)
+        residual = Residual(
+            tensors.norms(torch.sub(out.double(), value)),
+            held.gain * size + tensors.size(out),
+            tensors.size(out),
+        )
+    tolerance = function_value(tensors.dtype, 0.0 if held is None else held.roundings)
+    reasons = [f"f is {unit.post_activation}, which cannot be evaluated again"] if held is None else []
+    return Verdict("2", "forward", (index, index + 1), chain.stage, residual, tolerance, reasons)
+
+
+def _read_by_the_next(tensors: Tensors, index: int) -> Tensor | None:
+    """Return x_{l+1} as the next unit's shortcut hands it on, where that is what it does."""
+    capture = tensors.capture
+    unit = capture.units[index]
+    if index + 1 < len(capture.units):
+        following = capture.units[index + 1]
+        if following.fork == unit.out and following.shortcut == "identity" and following.shortcut_is_fork:
+            return capture.shortcuts[index + 1]
+    return capture.values.get(unit.out)
