@@ -34,7 +34,7 @@ def find_replicate(frame: Frame) -> str | None:
 
 def is_geometric(column: str) -> bool:
     """Return whether `column` is averaged as logarithms: norms and gains, whose errors are relative."""
-    return column.endswith(("norm", "_gain")) or column in {"ratio", "growth"}
+    return column.endswith(("norm", "_gain")) or column in {"ratio", "growth", "gradient"}
 
 
 def with_shares(units: Frame) -> Frame:
@@ -146,6 +146,43 @@ def summarise_stages(units: Frame) -> Frame:
     whole = _grouped(shares, ["iteration"]).agg(reductions).reset_index().assign(stage=pd.NA)
     both = pd.concat([by_stage, whole.astype({"stage": "Int64"})], ignore_index=True)
     return depth_trends(units).merge(both, on=["iteration", "stage"], how="left")
+
+
+def summarise_lesions(lesions: Frame) -> Frame:
+    """Return one row a lesion: loss, error and Kendall's τ, averaged over draws, then as `aggregate` does.
+
+    Of several units removed or exchanged together it matters how many there are, not which, so
+    their `units` is null.
+    """
+    by = ["lesion", "count", "units"]
+    values = ["loss", "error", "kendall_tau"]
+    alone = (lesions["lesion"] == "remove") & (lesions["count"] == 1)
+    named = lesions.assign(units=lesions["units"].where(alone))
+    if named.empty:
+        return aggregate(named, values, by=by)
+    draws = _grouped(named, [*_KEYS, *by])[values].mean().reset_index()
+    return aggregate(draws, values, by=by)
+
+
+def effective_lengths(paths: Frame) -> Frame:
+    """Return one row a pass: `length`, the mean length of a path weighted by `share`.
+
+    And `shortest`, `longest`: the lengths between which nine tenths of the gradient come, a
+    twentieth being left out on either side. Veit et al. 2016 (arXiv:1605.06431) call a network's
+    paths effective at these lengths.
+    """
+    rows = []
+    for keys, one_pass in _grouped(paths, _KEYS):
+        length, share = (one_pass[name].to_numpy(np.float64) for name in ("length", "share"))
+        below = np.cumsum(share)
+        row = {**dict(zip(_KEYS, keys, strict=True)), "length": length @ share}
+        if np.isfinite(below[-1]):
+            row |= {
+                name: length[np.searchsorted(below, part)]
+                for name, part in (("shortest", 0.05), ("longest", 0.95))
+            }
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[*_KEYS, "length", "shortest", "longest"])
 
 
 def worst_checks(checks: Frame) -> Frame:

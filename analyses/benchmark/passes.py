@@ -89,14 +89,19 @@ def interleave(plain: Pass, probed: Pass, pairs: int) -> Comparison:
 
 
 def peak_memory(which: str, network: str, batch: int) -> float:
-    """Return the peak resident memory of one pass in this process, less what imports took, in MiB.
+    """Return the peak resident memory of one pass in this process, less what was there before, in MiB.
 
     A process's peak only ever grows, so this is called once, in a fresh process.
     """
-    after_imports = _peak()
     plain, probed = passes(network, batch)
-    (plain if which == "plain" else probed)()
-    return _peak() - after_imports
+    return peak_of(plain if which == "plain" else probed)
+
+
+def peak_of(run: Pass) -> float:
+    """Return by how much `run` lets this process's peak resident memory grow, in MiB."""
+    before = _peak()
+    run()
+    return _peak() - before
 
 
 def _peak() -> float:

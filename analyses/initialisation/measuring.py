@@ -109,7 +109,7 @@ def measure(case: Case, seed: int, images: Images, work: Path) -> Measurement:
     kept = _kept(place, case, seed, images)
     if kept is not None:
         return kept
-    inputs, targets, data = _batch(images, case.batch_size, seed)
+    inputs, targets, data = batch_of(images, case.batch_size, seed)
     dtype = getattr(torch, case.dtype)
     model = build_model(case.name, seed=seed).to(dtype=dtype, memory_format=torch.channels_last)
     inputs = inputs.to(dtype=dtype, memory_format=torch.channels_last)
@@ -165,7 +165,8 @@ def _each_unit(model: nn.Module, rows: list[dict[str, Any]]) -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _batch(images: Images, batch_size: int, seed: int) -> tuple[Tensor, Tensor, dict[str, Any]]:
+def batch_of(images: Images, batch_size: int, seed: int) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Return the training images and classes that `seed` chooses, and what a record says of the data."""
     source = open_data(images.spec, batch_size=batch_size, seed=seed, num_classes=10, name=images.name)
     inputs, targets = next(iter(source.batches(1)))
     assert isinstance(inputs, Tensor)

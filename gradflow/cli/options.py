@@ -1,4 +1,4 @@
-"""The options that `probe` and `check` share, and how their values are read."""
+"""The options that all measuring commands share, and how their values are read."""
 
 from __future__ import annotations
 
@@ -32,26 +32,24 @@ def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return tuple(int(length) for length in value.split(","))
 
 
-def read_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Read `0-9` or `0,3,5`: several seeds, in the order given, each once.
+def read_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Read `0-9` or `0,3,5`: several numbers, in the order given, each once.
 
     Raises:
         BadParameter: if there is none, or a range has no end above its beginning.
     """
     if value is None:
         return None
-    seeds: dict[int, None] = {}
+    numbers: dict[int, None] = {}
     for part in value.split(","):
         ends = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part.strip())
         if ends is None:
-            raise click.BadParameter(f"'{value}' is no list of seeds; expected 0-9 or 0,3,5", ctx, param)
+            raise click.BadParameter(f"'{value}' is no list of numbers; expected 0-9 or 0,3,5", ctx, param)
         first, last = int(ends[1]), int(ends[2] or ends[1])
         if not first <= last < first + 100_000:
-            raise click.BadParameter(
-                f"'{part}' is no range of seeds; expected the lower end first", ctx, param
-            )
-        seeds |= dict.fromkeys(range(first, last + 1))
-    return tuple(seeds)
+            raise click.BadParameter(f"'{part}' is no range; expected the lower end first", ctx, param)
+        numbers |= dict.fromkeys(range(first, last + 1))
+    return tuple(numbers)
 
 
 def read_regex(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -174,7 +172,7 @@ _OPTIONS = (
     click.option(
         "--seeds",
         metavar="LIST",
-        callback=read_seeds,
+        callback=read_numbers,
         help="Several seeds, 0-9 or 0,3,5; several give intervals.",
     ),
     click.option(

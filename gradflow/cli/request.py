@@ -1,4 +1,4 @@
-"""What the options of `probe` and `check` ask for."""
+"""What the options that all measuring commands share ask for."""
 
 from __future__ import annotations
 

@@ -142,12 +142,72 @@ STEPS = (
     Column("learning_rate", "float64", "", "learning rate of the step; null outside training"),
 )
 
+_JACOBIAN = (
+    *KEYS,
+    Column("jacobian", "string", "", "branch: ∂F/∂x of unit l; span: ∂x_L/∂x_l; both of the whole batch"),
+    Column("span_start", "int64", "", "l"),
+    Column("span_end", "int64", "", "L; of a branch l + 1"),
+)
+
+JACOBIANS = (
+    *_JACOBIAN,
+    Column("stage", "int64", "", "stage of unit l"),
+    Column("inputs", "int64", "elements", "columns of the Jacobian: elements of x_l"),
+    Column("outputs", "int64", "elements", "its rows"),
+    Column("mean_square", "float64", "", "‖J‖² / inputs (Frobenius): mean of σ² over the directions of x_l"),
+    Column("mean_square_error", "float64", "", "standard error of that estimate, over the probe vectors"),
+    Column("probes", "int64", "vectors", "random ±1 vectors that it was estimated with (Hutchinson)"),
+    Column("adjoint_error", "float64", "ratio", "|⟨Jv, w⟩ − ⟨v, Jᵀw⟩| / (‖Jv‖ ‖w‖ + ‖v‖ ‖Jᵀw‖)"),
+)
+
+SINGULAR_VALUES = (
+    *_JACOBIAN,
+    Column("order", "int64", "", "1 is the largest, 2 the next; −1 the smallest"),
+    Column("singular_value", "float64", "", "σ"),
+)
+
+PATHS = (
+    *KEYS,
+    Column("length", "int64", "units", "k: in how many units the path takes F; in all others the shortcut"),
+    Column("units", "int64", "units", "n: how many there are"),
+    Column("samples", "int64", "paths", "how many of the paths of this length were taken"),
+    Column("log_paths", "float64", "ln", "logarithm of how many there are, C(n, k)"),
+    Column("gradient", "float64", _GRAD, "mean over these paths of ‖∂E/∂x_0‖ along the one path"),
+    Column("gradient_error", "float64", _GRAD, "its standard error; 0 if every path was taken"),
+    Column("share", "float64", "ratio", "C(n, k) · gradient, over its sum over all lengths"),
+)
+
+LESIONS = (
+    *KEYS,
+    Column("lesion", "string", "", "none; remove: F left out of some units; reorder: units exchanged"),
+    Column("units", "string", "", "unit removed, or all of them; or 3<7: in the place of 3 runs 7"),
+    Column("count", "int64", "", "units removed, or pairs exchanged"),
+    Column("draw", "int64", "", "which of the random choices of so many, from 0"),
+    Column("kendall_tau", "float64", "correlation", "of the order of units with their own; 1 for unchanged"),
+    Column("batch", "int64", "samples", "batch size"),
+    Column("loss", "float64", "loss", "value of the loss on the batch"),
+    Column(
+        "error", "float64", "ratio", "samples whose largest output is another class; null without classes"
+    ),
+)
+
 TABLES: dict[str, tuple[Column, ...]] = {
     "units": UNITS,
     "parameters": PARAMETERS,
     "checks": CHECKS,
     "steps": STEPS,
+    "jacobians": JACOBIANS,
+    "singular_values": SINGULAR_VALUES,
+    "paths": PATHS,
+    "lesions": LESIONS,
 }
+
+ALWAYS_WRITTEN = ("units", "parameters", "checks", "steps")
+"""Tables that every record has on disk, empty or not. The others are there if they have a row.
+
+So a record without them is the same as before they existed, and a reader that does not know
+them reads the rest of a record that has them: neither needs another `SCHEMA_VERSION`.
+"""
 
 
 def empty(table: str) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from gradflow.errors import RecordError
 from gradflow.record.container import Record
 from gradflow.record.files import sha256, write_directory
 from gradflow.record.metadata import as_json, validate_meta
-from gradflow.record.schema import SCHEMA_VERSION, TABLES, Kind, conform
+from gradflow.record.schema import ALWAYS_WRITTEN, SCHEMA_VERSION, TABLES, Kind, conform, empty
 
 if TYPE_CHECKING:
     from pandas.api.extensions import ExtensionDtype
@@ -60,7 +60,7 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
     """
     validate_meta(record.meta)
     meta = as_json(record.meta)
-    files = {table_file(table): _to_parquet(table, getattr(record, table)) for table in TABLES}
+    files = {table_file(table): _to_parquet(table, getattr(record, table)) for table in record.written}
     head = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -72,7 +72,7 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
                 "rows": len(getattr(record, table)),
                 "sha256": sha256(files[table_file(table)]),
             }
-            for table in TABLES
+            for table in record.written
         },
     }
     files[METADATA_FILE] = (json.dumps(head, indent=1, ensure_ascii=False) + "\n").encode()
@@ -150,6 +150,8 @@ def _read_head(path: Path) -> dict[str, Any]:
 
 def _read_table(path: Path, table: str, head: dict[str, Any]) -> pd.DataFrame:
     entry = head["tables"].get(table)
+    if entry is None and table not in ALWAYS_WRITTEN:
+        return empty(table)
     if not isinstance(entry, dict):
         raise _damaged(path, f"{METADATA_FILE} does not list the table '{table}'")
     content = _read(path, table_file(table))

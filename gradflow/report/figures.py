@@ -14,12 +14,22 @@ from gradflow.report.runs import Run
 
 @dataclass(frozen=True)
 class FigureKind:
-    """One figure of every report: `key` names its files."""
+    """One figure of a report.
+
+    Attributes:
+        key: names its files.
+        draw: makes it of the networks that have what it shows.
+        shows: what a reader sees in it, for those who do not.
+        caption: how to read it.
+        table: the record's table that it shows; without rows there is no such figure. None for
+            what every record has.
+    """
 
     key: str
     draw: Callable[[Sequence[plots.Network]], Figure]
     shows: str
     caption: str
+    table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +100,43 @@ KINDS = (
         "gradient norm of every parameter tensor in the model's order",
         "Every parameter tensor, stem and head included.",
     ),
+    FigureKind(
+        "spectrum",
+        plots.plot_spectrum,
+        "singular values of the Jacobians of branches and spans",
+        "By what factors a branch, or a span of units, stretches a small change of its input, for the whole "
+        "batch: the largest few, and the root of the mean square over all directions of the input. A span "
+        "whose singular values are all 1 passes every signal and every gradient on unchanged.",
+        table="jacobians",
+    ),
+    FigureKind(
+        "paths",
+        plots.plot_paths,
+        "gradient norm along one path, and the share of all paths, by the length of the path",
+        "A network of n units has 2ⁿ paths, of which C(n, k) take the branch in k units. Left, the gradient "
+        "at x₀ along one path of length k; right, C(n, k) times that, over the sum of all lengths (Veit et "
+        "al. 2016). It is a sum of norms: paths that cancel each other count in full.",
+        table="paths",
+    ),
+    FigureKind(
+        "lesions",
+        plots.plot_lesions,
+        "error or loss after units are left out or exchanged",
+        "A unit is left out by leaving its branch out of its addition. Several are drawn at random, and so "
+        "are pairs of units that exchange places; Kendall’s τ is 1 for the units’ own order.",
+        table="lesions",
+    ),
 )
 
 
 def draw_figures(runs: Sequence[Run]) -> Iterator[DrawnFigure]:
-    """Draw every figure of `runs` together."""
-    networks = [run.network for run in runs]
-    names = ", ".join(run.label for run in runs)
+    """Draw every figure that `runs` have something for, those runs together."""
     for kind in KINDS:
-        figure = kind.draw(networks)
+        shown = [run for run in runs if kind.table is None or len(getattr(run.record, kind.table))]
+        if not shown:
+            continue
+        figure = kind.draw([run.network for run in shown])
+        names = ", ".join(run.label for run in shown)
         svg = plots.figure_to_svg(figure)
         figure.set_layout_engine("none")  # laid out once; the second time would take as long again
         alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."

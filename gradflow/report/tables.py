@@ -108,6 +108,16 @@ def parameter_table(run: Run) -> Table:
     return Table(_heads("parameters", run.network.parameters), run.network.parameters)
 
 
+def other_tables(run: Run) -> list[tuple[str, Table]]:
+    """Return the tables that only some records have, each with its name: those of `run` with a row."""
+    found = []
+    for name in ("jacobians", "singular_values", "paths", "lesions"):
+        frame = getattr(run.network, name)
+        if len(frame):
+            found.append((name.replace("_", " ").capitalize(), Table(_heads(name, frame), frame)))
+    return found
+
+
 def check_table(run: Run) -> Table:
     """Return one row a statement, with the worst of its checks and a verdict; what fails comes first."""
     statements = summarise_checks(run.network.checks)

@@ -86,7 +86,7 @@ class _Block:
         self._units_before = 0
 
     def starts(self, values: list[Any]) -> None:
-        value = _first_tensor(values)
+        value = first_tensor(values)
         self._fork = Port.of(value) if value is not None else None
         self._units_before = len(self._tracer.units)
         if value is not None and self._fork is not None:
@@ -96,7 +96,7 @@ class _Block:
         fork, self._fork = self._fork, None
         if len(self._tracer.units) > self._units_before:
             return  # a residual addition stands inside: that is the unit
-        value = _first_tensor([output])
+        value = first_tensor([output])
         total = Port.of(value) if value is not None else None
         if value is None or fork is None or total is None:
             reason = "it was named, but its first input or output is no tensor that needs a gradient"
@@ -124,10 +124,11 @@ class _Block:
         self._tracer.found(unit, value)
 
 
-def _first_tensor(values: list[Any]) -> Tensor | None:
+def first_tensor(values: list[Any]) -> Tensor | None:
+    """Return the first floating-point tensor of a call's values; tuples and lists are walked."""
     for value in values:
         if isinstance(value, (tuple, list)):
-            inner = _first_tensor(list(value))
+            inner = first_tensor(list(value))
             if inner is not None:
                 return inner
         elif isinstance(value, Tensor) and value.is_floating_point():

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from _records import make_record
+from _records import make_record, with_path_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradflow.errors import RecordError
 from gradflow.record import Record, find_records, load_record
 from gradflow.record import files as record_files
-from gradflow.record.schema import TABLES
-from gradflow.record.storage import RECORD_FILES
+from gradflow.record.schema import ALWAYS_WRITTEN, TABLES
+from gradflow.record.storage import METADATA_FILE, RECORD_FILES, table_file
 
 
 @pytest.fixture
 def record() -> Record:
-    """A small record."""
-    return make_record(stages=(2, 2))
+    """A small record with a row in every table."""
+    return with_path_tables(make_record(stages=(2, 2)))
 
 
 def listing(path: Path) -> dict[str, bytes]:
@@ -296,3 +296,14 @@ def test_reading_needs_no_torch(record: Record, tmp_path: Path) -> None:
     record.save(tmp_path / "run")
     code = "import sys, gradflow; gradflow.load_record(sys.argv[1]); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, tmp_path / "run"], check=True)
+
+
+def test_tables_that_few_records_have_are_written_where_they_have_a_row(tmp_path: Path) -> None:
+    """A record without paths is on disk as before there were any; one with paths has them again."""
+    record = make_record(stages=(2,))
+    record.save(tmp_path / "without")
+    names = {path.name for path in (tmp_path / "without").iterdir()}
+    assert names == {METADATA_FILE, *(table_file(table) for table in ALWAYS_WRITTEN)}
+    assert load_record(tmp_path / "without").paths.empty
+    with_path_tables(record).save(tmp_path / "with")
+    assert len(load_record(tmp_path / "with").paths) == 3  # lengths 0 to 2
