@@ -20,6 +20,7 @@ from gradflow.cli.failures import describe_failure
 COMMANDS = {
     "probe": "Measure how gradients flow through a network, unit by unit.",
     "check": "Check equations 3, 4 and 5 of He et al. 2016 on a network.",
+    "train": "Train by a recipe, with the gradient flow recorded alongside.",
     "report": "Make a page with figures from probed runs.",
     "models": "List the networks that can be named in --model.",
 }
