@@ -17,7 +17,7 @@ from gradflow.cli.stopping import Stop, stoppable
 from gradflow.cli.subject import DEFAULT_INPUT_SHAPE, model_options
 from gradflow.cli.training_request import TrainingRequest
 from gradflow.data import DataSource, Split, open_data
-from gradflow.errors import RecordError
+from gradflow.errors import DataError, RecordError
 from gradflow.integrations.tensorboard import TensorBoard
 from gradflow.models import build_model
 from gradflow.record import mask_paths
@@ -90,6 +90,11 @@ def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop)
     recipe = resolve(
         recipe_named, len(images), iterations=request.iterations, epochs=request.epochs, **request.overrides
     )
+    if request.probe_batch_size > len(images):
+        raise DataError(
+            f"--probe-batch-size {request.probe_batch_size} is larger than the training data, which has "
+            f"{len(images)} images"
+        )
     plan = Plan(
         recipe,
         seed=request.seed,

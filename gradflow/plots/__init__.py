@@ -12,6 +12,7 @@ from gradflow.plots.network import Network, last_iteration, network_from, networ
 from gradflow.plots.parameters import plot_parameters
 from gradflow.plots.samples import plot_cancellation, plot_survival
 from gradflow.plots.style import figure_style, format_number, network_colour
+from gradflow.plots.training import plot_training
 
 __all__ = [
     "Network",
@@ -31,4 +32,5 @@ __all__ = [
     "plot_gradient_norm",
     "plot_parameters",
     "plot_survival",
+    "plot_training",
 ]

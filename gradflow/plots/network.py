@@ -23,6 +23,19 @@ _AVERAGED = (
 
 
 @dataclass(frozen=True)
+class OverTime:
+    """What a training run recorded.
+
+    Attributes:
+        steps: the record's `steps`, one row a training step, in order.
+        units: the record's `units` of every iteration, with shares.
+    """
+
+    steps: pd.DataFrame
+    units: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Network:
     """One network to draw.
 
@@ -33,6 +46,7 @@ class Network:
         units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`).
         parameters: one row a parameter tensor, likewise.
         checks: one row an equation and span, the largest error.
+        over_time: what was recorded while it trained; None if it is not the record of a training run.
     """
 
     label: str
@@ -41,6 +55,7 @@ class Network:
     units: pd.DataFrame
     parameters: pd.DataFrame
     checks: pd.DataFrame
+    over_time: OverTime | None = None
 
 
 def network_from(record: Record, label: str, index: int = 0) -> Network:
@@ -58,7 +73,16 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         units=aggregate(with_shares(last_iteration(record.units)), _AVERAGED),
         parameters=aggregate(last_iteration(record.parameters), ["norm", "grad_norm"], by=("name",)),
         checks=worst_checks(last_iteration(record.checks)),
+        over_time=_over_time(record),
     )
+
+
+def _over_time(record: Record) -> OverTime | None:
+    """Return what a training run recorded: steps that have a learning rate tell it from a probe."""
+    steps = record.steps[record.steps["learning_rate"].notna()]
+    if steps.empty:
+        return None
+    return OverTime(steps.sort_values("iteration"), with_shares(record.units))
 
 
 def last_iteration(frame: pd.DataFrame) -> pd.DataFrame:

@@ -14,12 +14,13 @@ from gradflow.report.runs import Run
 
 @dataclass(frozen=True)
 class FigureKind:
-    """One figure of every report: `key` names its files."""
+    """One figure of a report: `key` names its files; `applies` says whether there is anything to draw."""
 
     key: str
     draw: Callable[[Sequence[plots.Network]], Figure]
     shows: str
     caption: str
+    applies: Callable[[Sequence[plots.Network]], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,21 @@ class DrawnFigure:
     inline: str
 
 
+def _any_trained(networks: Sequence[plots.Network]) -> bool:
+    return any(network.over_time is not None for network in networks)
+
+
 KINDS = (
+    FigureKind(
+        "training",
+        plots.plot_training,
+        "loss and error over training iterations, and gradient norm and shortcut share by unit and iteration",
+        "Above, loss and error of training batches and of the test data; below, over the same iterations, "
+        "every unit's gradient norm and the shortcut's share of its energy, ‖s‖² / (‖s‖² + ‖b‖²). Units are "
+        "counted from the input upwards; lines between them are stages. All other figures and tables are "
+        "of the last iteration.",
+        _any_trained,
+    ),
     FigureKind(
         "gradient-norm",
         plots.plot_gradient_norm,
@@ -97,7 +112,7 @@ def draw_figures(runs: Sequence[Run]) -> Iterator[DrawnFigure]:
     """Draw every figure of `runs` together."""
     networks = [run.network for run in runs]
     names = ", ".join(run.label for run in runs)
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind.applies(networks)):
         figure = kind.draw(networks)
         svg = plots.figure_to_svg(figure)
         figure.set_layout_engine("none")  # laid out once; the second time would take as long again

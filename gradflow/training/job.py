@@ -69,7 +69,7 @@ class Job:
         if self.device.type == "cuda":
             twin = nn.SyncBatchNorm.convert_sync_batchnorm(twin)  # type: ignore[no-untyped-call]
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(twin, device_ids=devices, broadcast_buffers=False)
+        return DistributedDataParallel(twin, device_ids=devices)
 
     def batch_norm(self) -> str:
         """Return in words over which samples BN takes its statistics."""

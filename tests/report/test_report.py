@@ -366,3 +366,14 @@ def test_empty_record_is_refused(tmp_path: Path) -> None:
     Record(units=pd.DataFrame(), meta=make_record(stages=(1,)).meta).save(tmp_path / "run")
     with pytest.raises(RecordError, match="has no residual unit to report on"):
         load_runs([tmp_path / "run"])
+
+
+def test_training_is_shown_where_there_was_one(report: Path, tmp_path: Path) -> None:
+    """A record of a training run has the figure over iterations; others have not."""
+    assert not (report / "report/training.svg").exists()
+    steps = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "error": [0.9, 0.8], "learning_rate": 0.1})
+    probed = make_record("preact", stages=(2, 2), checkpoint=TRAINED | {"iteration": 2})
+    Record(probed.units.assign(iteration=2), steps=steps, meta=probed.meta).save(tmp_path / "run")
+    page = write_report([tmp_path / "run"], tmp_path / "out")
+    assert (page.parent / "report/training.svg").is_file()
+    assert 'id="figure-training"' in page.read_text()
