@@ -22,6 +22,7 @@ from full_training.running import Queue, read_progress
 from provenance import describe_machine, to_json, write_output
 
 from gradflow.data import open_data
+from gradflow.errors import GradflowError
 
 
 @click.command()
@@ -53,6 +54,7 @@ def main(
 
     Raises:
         UsageError: if --only names no run.
+        ClickException: if the data are missing, or a run ends with an error.
     """
     unknown = set(only) - {entry.name for entry in QUEUE}
     if unknown:
@@ -63,10 +65,13 @@ def main(
     options += [f"--iterations={iterations}"] if iterations else []
     entries = [entry for entry in QUEUE if not only or entry.name in only]
     runs.mkdir(parents=True, exist_ok=True)
-    if download:
-        open_data(data, download=True)  # before several runs would do it side by side
-    if minutes > 0:
-        Queue(runs, tuple(options)).work(entries, minutes, pack)
+    try:
+        if download:
+            open_data(data, download=True)  # before several runs would do it side by side
+        if minutes > 0:
+            Queue(runs, tuple(options)).work(entries, minutes, pack)
+    except GradflowError as error:
+        raise click.ClickException(str(error)) from error
     progress = {entry.name: read_progress(runs / entry.name) for entry in QUEUE}
     provenance = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
     page = table_page(QUEUE, progress, provenance)

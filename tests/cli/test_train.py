@@ -241,12 +241,14 @@ def test_resuming_another_run(trains: Cli) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     """Where no more can be written the line says so, and what was written before is whole."""
     write_images(tmp_path)
+    larger = ("--model", "preact20", "--width", "16", "--iterations", "1")
 
     def no_large_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+        # Below a checkpoint of preact20 (2.2 MB), above whatever else libraries may write.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
 
     done = subprocess.run(
-        [sys.executable, "-m", "gradflow", *SMALL, "--out", "run", "--quiet"],
+        [sys.executable, "-m", "gradflow", *SMALL, *larger, "--out", "run", "--quiet"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1])},
         preexec_fn=no_large_files,
@@ -261,6 +263,7 @@ def test_full_disk(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("run/**/*.pt"))
     assert not list(tmp_path.glob("run/**/.*unfinished*"))
+    assert len(load_record(tmp_path / "run").units) == 9
 
 
 def test_synthetic_images_can_be_learned(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
