@@ -130,7 +130,7 @@ def _surface(figure: Figure, axes: Axes, units: pd.DataFrame, column: str, label
     for _, start, _ in stage_bounds(units[units["iteration"] == units["iteration"].max()])[1:]:
         axes.axhline(start - 0.5, color="white", linewidth=0.7)
     bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=12, label=label)
-    bar.outline.set_visible(False)  # type: ignore[operator] # matplotlib's own annotation is too narrow
+    bar.outline.set_visible(False)
     low, high = (0.0, 1.0) if column == "backward_shortcut_share" else (known.min(), known.max())
     inside = np.linspace(low, high, 3) if low == 0 else np.geomspace(low, high, 4)
     bar.ax.yaxis.set_minor_locator(NullLocator())

@@ -261,9 +261,9 @@ def test_full_disk(tmp_path: Path) -> None:
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("gradflow: ")]
     assert "the disk is full; free some space or write elsewhere with --out" in line
     assert "Traceback" not in done.stderr
-    assert not list(tmp_path.glob("run/**/*.pt"))
+    assert torch.load(tmp_path / "run/checkpoints/newest.pt")["iteration"] == 0
     assert not list(tmp_path.glob("run/**/.*unfinished*"))
-    assert len(load_record(tmp_path / "run").units) == 9
+    load_record(tmp_path / "run")
 
 
 def test_synthetic_images_can_be_learned(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
