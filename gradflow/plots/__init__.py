@@ -14,6 +14,7 @@ from gradflow.plots.paths import plot_lesions, plot_paths
 from gradflow.plots.samples import plot_cancellation, plot_survival
 from gradflow.plots.spectrum import plot_spectrum
 from gradflow.plots.style import figure_style, format_number, network_colour
+from gradflow.plots.training import plot_training
 
 __all__ = [
     "Network",
@@ -36,4 +37,5 @@ __all__ = [
     "plot_paths",
     "plot_spectrum",
     "plot_survival",
+    "plot_training",
 ]

@@ -26,6 +26,19 @@ _JACOBIAN = ("jacobian", "span_start", "span_end")
 
 
 @dataclass(frozen=True)
+class OverTime:
+    """What a training run recorded.
+
+    Attributes:
+        steps: the record's `steps`, one row a training step, in order.
+        units: the record's `units` of every iteration, with shares.
+    """
+
+    steps: pd.DataFrame
+    units: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Network:
     """One network to draw.
 
@@ -40,6 +53,7 @@ class Network:
         singular_values: one row a singular value, likewise.
         paths: one row a length of path, likewise.
         lesions: one row a lesion, likewise (`gradflow.statistics.summarise_lesions`).
+        over_time: what was recorded while it trained; None if it is not the record of a training run.
     """
 
     label: str
@@ -52,6 +66,7 @@ class Network:
     singular_values: pd.DataFrame
     paths: pd.DataFrame
     lesions: pd.DataFrame
+    over_time: OverTime | None = None
 
 
 def network_from(record: Record, label: str, index: int = 0) -> Network:
@@ -79,7 +94,16 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         ),
         paths=aggregate(last_iteration(record.paths), ["gradient", "share"], by=("length",)),
         lesions=summarise_lesions(last_iteration(record.lesions)),
+        over_time=_over_time(record),
     )
+
+
+def _over_time(record: Record) -> OverTime | None:
+    """Return what a training run recorded: steps that have a learning rate tell it from a probe."""
+    steps = record.steps[record.steps["learning_rate"].notna()]
+    if steps.empty:
+        return None
+    return OverTime(steps.sort_values("iteration"), with_shares(record.units))
 
 
 def last_iteration(frame: pd.DataFrame) -> pd.DataFrame:

@@ -140,6 +140,9 @@ STEPS = (
     Column("loss", "float64", "loss", "value of the loss on the batch"),
     Column("param_grad_norm", "float64", _GRAD, "over all parameters"),
     Column("learning_rate", "float64", "", "learning rate of the step; null outside training"),
+    Column("error", "float64", "share", "of the batch's samples that were put into a wrong class"),
+    Column("test_loss", "float64", "loss", "mean loss on the test data after the step; null where not run"),
+    Column("test_error", "float64", "share", "of the test data put into a wrong class after the step"),
 )
 
 _JACOBIAN = (
