@@ -18,8 +18,10 @@ from gradflow.errors import GradflowError
 if TYPE_CHECKING:
     from gradflow.equations import check
     from gradflow.models import build_model
+    from gradflow.paths import lesion, path_gradients
     from gradflow.probing import probe
     from gradflow.record import Record, load_record
+    from gradflow.spectrum import singular_values
     from gradflow.units import ResidualUnit, find_units
 
 __version__ = "0.1.0"
@@ -32,8 +34,11 @@ __all__ = [
     "build_model",
     "check",
     "find_units",
+    "lesion",
     "load_record",
+    "path_gradients",
     "probe",
+    "singular_values",
 ]
 
 # No submodule may bear one of these names: importing it would put the module in the name's place.
@@ -43,8 +48,11 @@ _HOMES = {
     "build_model": "gradflow.models",
     "check": "gradflow.equations",
     "find_units": "gradflow.units",
+    "lesion": "gradflow.paths",
     "load_record": "gradflow.record",
+    "path_gradients": "gradflow.paths",
     "probe": "gradflow.probing",
+    "singular_values": "gradflow.spectrum",
 }
 
 

@@ -34,7 +34,7 @@ def find_replicate(frame: Frame) -> str | None:
 
 def is_geometric(column: str) -> bool:
     """Return whether `column` is averaged as logarithms: norms and gains, whose errors are relative."""
-    return column.endswith(("norm", "_gain")) or column in {"ratio", "growth"}
+    return column.endswith(("norm", "_gain")) or column in {"ratio", "growth", "gradient"}
 
 
 def with_shares(units: Frame) -> Frame:
@@ -148,6 +148,43 @@ def summarise_stages(units: Frame) -> Frame:
     return depth_trends(units).merge(both, on=["iteration", "stage"], how="left")
 
 
+def summarise_lesions(lesions: Frame) -> Frame:
+    """Return one row a lesion: loss, error and Kendall's τ, averaged over draws, then as `aggregate` does.
+
+    Of several units removed or exchanged together it matters how many there are, not which, so
+    their `units` is null.
+    """
+    by = ["lesion", "count", "units"]
+    values = ["loss", "error", "kendall_tau"]
+    alone = (lesions["lesion"] == "remove") & (lesions["count"] == 1)
+    named = lesions.assign(units=lesions["units"].where(alone))
+    if named.empty:
+        return aggregate(named, values, by=by)
+    draws = _grouped(named, [*_KEYS, *by])[values].mean().reset_index()
+    return aggregate(draws, values, by=by)
+
+
+def effective_lengths(paths: Frame) -> Frame:
+    """Return one row a pass: `length`, the mean length of a path weighted by `share`.
+
+    And `shortest`, `longest`: the lengths between which nine tenths of the gradient come, a
+    twentieth being left out on either side. Veit et al. 2016 (arXiv:1605.06431) call a network's
+    paths effective at these lengths.
+    """
+    rows = []
+    for keys, one_pass in _grouped(paths, _KEYS):
+        length, share = (one_pass[name].to_numpy(np.float64) for name in ("length", "share"))
+        below = np.cumsum(share)
+        row = {**dict(zip(_KEYS, keys, strict=True)), "length": length @ share}
+        if np.isfinite(below[-1]):
+            row |= {
+                name: length[np.searchsorted(below, part)]
+                for name, part in (("shortest", 0.05), ("longest", 0.95))
+            }
+        rows.append(row)
+    return pd.DataFrame(rows, columns=[*_KEYS, "length", "shortest", "longest"])
+
+
 def worst_checks(checks: Frame) -> Frame:
     """Return one row an equation and span: the largest error over seeds and batches.
 
@@ -166,6 +203,46 @@ def worst_checks(checks: Frame) -> Frame:
     return result[[*checks.columns, "passes"]]
 
 
+def summarise_checks(checks: Frame) -> Frame:
+    """Return one row a statement: how many of its checks hold, and the worst of them.
+
+    Checks of one equation, form and dtype that are expected to hold are one statement, those that
+    are not another. The worst one has the largest error beside its tolerance; none at all is worse.
+
+    Returns:
+        `equation`, `form`, `dtype`, `expected_to_hold`, `formula`, `checks` (how many), `held` (how
+        many of them), `verdict` (holds, fails or finding), `span_start`, `span_end`, `error` and
+        `tolerance` of the worst, `detectable` (the largest), and `finding` (the most frequent).
+    """
+    by = ["equation", "form", "dtype", "expected_to_hold"]
+    rows: list[dict[Any, Any]] = []
+    for keys, part in _grouped(checks.sort_values(by, kind="stable"), by):
+        excess = (part["error"] / part["tolerance"]).fillna(np.inf).to_numpy(float)
+        worst = part.iloc[int(excess.argmax())]
+        findings = part["finding"].dropna()
+        values = dict(zip(by, keys, strict=True))
+        held = int(part["holds"].fillna(value=False).sum())
+        expected = values["expected_to_hold"]
+        failing = "finding" if pd.isna(expected) or not expected else "fails"
+        rows.append(
+            {
+                **values,
+                "formula": part["formula"].iloc[0],
+                "checks": len(part),
+                "held": held,
+                "verdict": "holds" if held == len(part) else failing,
+                **{name: worst[name] for name in ("span_start", "span_end", "error", "tolerance")},
+                "detectable": part["detectable"].max(),
+                "finding": findings.mode().iloc[0] if len(findings) else pd.NA,
+            }
+        )
+    return pd.DataFrame(rows, columns=list(_STATEMENT))
+
+
+_STATEMENT = (
+    "equation", "form", "dtype", "expected_to_hold", "formula", "checks", "held", "verdict",
+    "span_start", "span_end", "error", "tolerance", "detectable", "finding",
+)  # fmt: skip
 _FIT = ("first_unit", "last_unit", "points", "ratio", "growth", "r_squared")
 _ENDS = {"gradient": ("grad_in_norm", "grad_out_norm"), "signal": ("x_norm", "out_norm")}
 

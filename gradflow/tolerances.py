@@ -128,3 +128,18 @@ def oracle_agreement(dtype: str, layers: int, reduction: int) -> float:
     `same_network`, plus 1e-6 in float32, the accuracy to which the probe accumulates norms.
     """
     return same_network(dtype, layers, reduction) + (0.0 if dtype == "float64" else 1e-6)
+
+
+def adjoint_agreement(dtype: str, layers: int, reduction: int) -> float:
+    """Return how far ⟨Jv, w⟩ may be from ⟨v, Jᵀw⟩, relative to ‖Jv‖ ‖w‖ + ‖v‖ ‖Jᵀw‖.
+
+    Each of the two products goes through `layers` weight layers whose errors have independent
+    signs and add in quadrature, u (√`reduction` + 2) each, as for `oracle_agreement`; the inner
+    products are taken in float64.
+
+    Args:
+        dtype: dtype in which the products ran.
+        layers: weight layers between the two ends of J.
+        reduction: products in a layer's longest reduction.
+    """
+    return math.sqrt(layers) * (math.sqrt(reduction) + 2) * UNIT_ROUNDOFF[dtype]

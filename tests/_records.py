@@ -7,6 +7,7 @@ ratio and cosine, so that the columns of a unit fit together as measured ones do
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -208,3 +209,59 @@ def _checks(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def with_path_tables(record: Record) -> Record:
+    """Return `record` with Jacobians, paths and lesions of its units: the tables that few records have."""
+    keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
+    count = len(record.units)
+    noise = np.random.default_rng(count + int(keys["seed"]))
+    ends = [("branch", unit, unit + 1) for unit in range(count)] + [("span", 0, count)]
+    names = ("jacobian", "span_start", "span_end")
+    which = [{**keys, **dict(zip(names, end, strict=True))} for end in ends]
+    jacobians = [
+        {
+            **one,
+            "mean_square": 1.3 + noise.normal(0, 0.1),
+            "mean_square_error": 0.02,
+            "probes": 8,
+            "inputs": 99,
+        }
+        for one in which
+    ]
+    values = [
+        {**one, "order": order, "singular_value": (6 if one["jacobian"] == "branch" else 80) / order}
+        for one in which
+        for order in (1, 2, 3)
+    ]
+    shares = np.array([math.comb(count, length) * 0.6**length for length in range(count + 1)])
+    paths = [
+        {**keys, "length": length, "units": count, "gradient": 0.01 * 0.6**length, "share": share}
+        | {"log_paths": math.log(math.comb(count, length)), "gradient_error": 0.001, "samples": 20}
+        for length, share in enumerate(shares / shares.sum())
+    ]
+    whole = {"lesion": "none", "count": 0, "draw": 0, "kendall_tau": 1.0, "loss": 0.3, "error": 0.07}
+    lesions = [whole] + [
+        {
+            "lesion": "remove",
+            "units": str(unit),
+            "count": 1,
+            "draw": 0,
+            "loss": 0.4,
+            "error": 0.08 + 0.01 * unit,
+        }
+        for unit in range(count)
+    ]
+    for kind, tau in (("remove", None), ("reorder", 0.8)):
+        lesions += [
+            {"lesion": kind, "units": f"{draw} 1", "count": 2, "draw": draw, "kendall_tau": tau}
+            | {"loss": 0.6, "error": 0.2 + 0.01 * draw}
+            for draw in range(2)
+        ]
+    return replace(
+        record,
+        jacobians=pd.DataFrame(jacobians),
+        singular_values=pd.DataFrame(values),
+        paths=pd.DataFrame(paths),
+        lesions=pd.DataFrame([{**keys, "batch": 32, **row} for row in lesions]),
+    )

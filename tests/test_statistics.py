@@ -15,6 +15,7 @@ from gradflow.statistics import (
     aggregate,
     depth_trends,
     find_replicate,
+    summarise_checks,
     summarise_stages,
     with_shares,
     worst_checks,
@@ -207,3 +208,25 @@ def test_worst_checks_keeps_order_and_takes_none() -> None:
     checks = make_record(stages=(3, 3)).checks
     assert worst_checks(checks)["equation"].tolist() == checks["equation"].tolist()
     assert worst_checks(checks.head(0)).empty
+
+
+def test_checks_of_one_statement_are_one_row() -> None:
+    """Of a statement's checks the worst is told: the largest error beside its tolerance, or none at all."""
+    row = {"equation": "5", "form": "vjp", "dtype": "float64", "span_start": 0, "expected_to_hold": True}
+    rows = [
+        row | {"span_end": 1, "error": 1e-15, "tolerance": 1e-14, "holds": True, "detectable": 1e-13},
+        row | {"span_end": 2, "error": 9e-15, "tolerance": 1e-12, "holds": True, "detectable": 1e-12},
+        row | {"span_end": 3, "error": 0.5, "tolerance": 1e-14, "holds": False, "expected_to_hold": False},
+    ]
+    found, finding = (
+        summarise_checks(conform("checks", pd.DataFrame(rows))).sort_values("checks").iloc[::-1].itertuples()
+    )
+    assert (found.checks, found.held, found.verdict) == (2, 2, "holds")
+    assert (found.span_end, found.error, found.detectable) == (1, 1e-15, 1e-12)
+    assert (finding.checks, finding.held, finding.verdict) == (1, 0, "finding")
+    rows.append(
+        row | {"span_end": 4, "error": None, "tolerance": 1e-14, "holds": False, "finding": "not finite"}
+    )
+    failing = summarise_checks(conform("checks", pd.DataFrame(rows))).query("expected_to_hold").iloc[0]
+    assert (failing["held"], failing["checks"], failing["verdict"]) == (2, 3, "fails")
+    assert (failing["span_end"], failing["finding"]) == (4, "not finite")

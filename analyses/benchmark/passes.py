@@ -17,6 +17,7 @@ import gradflow
 from gradflow.probing import probe  # imported here so that no measurement pays for it
 
 Pass = Callable[[], object]
+Measure = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], object]
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,22 @@ class Comparison:
     high: float
 
 
-def passes(network: str, batch: int) -> tuple[Pass, Pass]:
-    """Return the plain forward and backward pass of `network`, and the probe of the same batch."""
+def passes(
+    network: str, batch: int, dtype: torch.dtype = torch.float32, measure: Measure = probe
+) -> tuple[Pass, Pass]:
+    """Return the plain forward and backward pass of `network`, and the probe of the same batch.
+
+    Args:
+        network: a name of the zoo.
+        batch: samples in the batch.
+        dtype: of network and batch.
+        measure: what is compared with the plain pass.
+    """
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
+    images = torch.randn(batch, 3, 32, 32, generator=generator, dtype=dtype)
+    images = images.contiguous(memory_format=torch.channels_last)
     targets = torch.randint(0, 10, (batch,), generator=generator)
-    model = gradflow.build_model(network, seed=0).to(memory_format=torch.channels_last)
+    model = gradflow.build_model(network, seed=0).to(dtype=dtype, memory_format=torch.channels_last)
     parameters = list(model.parameters())
 
     def plain() -> object:
@@ -51,14 +62,18 @@ def passes(network: str, batch: int) -> tuple[Pass, Pass]:
         return torch.autograd.grad(loss, parameters)
 
     def probed() -> object:
-        return probe(model, images, targets)
+        return measure(model, images, targets)
 
     return plain, probed
 
 
 def compare(network: str, batch: int, pairs: int) -> Comparison:
+    """Time a plain pass and a probe in turn, `pairs` times."""
+    return interleave(*passes(network, batch), pairs)
+
+
+def interleave(plain: Pass, probed: Pass, pairs: int) -> Comparison:
     """Time both passes in turn, `pairs` times, which of them goes first changing from pair to pair."""
-    plain, probed = passes(network, batch)
     plain(), probed()  # the first of each also fills caches and libraries' tables
     times: dict[str, list[float]] = {"plain": [], "probed": []}
     for pair in range(pairs):
@@ -74,14 +89,19 @@ def compare(network: str, batch: int, pairs: int) -> Comparison:
 
 
 def peak_memory(which: str, network: str, batch: int) -> float:
-    """Return the peak resident memory of one pass in this process, less what imports took, in MiB.
+    """Return the peak resident memory of one pass in this process, less what was there before, in MiB.
 
     A process's peak only ever grows, so this is called once, in a fresh process.
     """
-    after_imports = _peak()
     plain, probed = passes(network, batch)
-    (plain if which == "plain" else probed)()
-    return _peak() - after_imports
+    return peak_of(plain if which == "plain" else probed)
+
+
+def peak_of(run: Pass) -> float:
+    """Return by how much `run` lets this process's peak resident memory grow, in MiB."""
+    before = _peak()
+    run()
+    return _peak() - before
 
 
 def _peak() -> float:

@@ -1,4 +1,4 @@
-"""What `probe` and `check` have in common: measure every seed and batch, and save one record."""
+"""What all measuring commands have in common: measure every seed and batch, and save one record."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The options that `probe` and `check` share, and how their values are read."""
+"""The options that commands share, and how their values are read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,26 +32,24 @@ def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return tuple(int(length) for length in value.split(","))
 
 
-def read_seeds(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """Read `0-9` or `0,3,5`: several seeds, in the order given, each once.
+def read_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Read `0-9` or `0,3,5`: several numbers, in the order given, each once.
 
     Raises:
         BadParameter: if there is none, or a range has no end above its beginning.
     """
     if value is None:
         return None
-    seeds: dict[int, None] = {}
+    numbers: dict[int, None] = {}
     for part in value.split(","):
         ends = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part.strip())
         if ends is None:
-            raise click.BadParameter(f"'{value}' is no list of seeds; expected 0-9 or 0,3,5", ctx, param)
+            raise click.BadParameter(f"'{value}' is no list of numbers; expected 0-9 or 0,3,5", ctx, param)
         first, last = int(ends[1]), int(ends[2] or ends[1])
         if not first <= last < first + 100_000:
-            raise click.BadParameter(
-                f"'{part}' is no range of seeds; expected the lower end first", ctx, param
-            )
-        seeds |= dict.fromkeys(range(first, last + 1))
-    return tuple(seeds)
+            raise click.BadParameter(f"'{part}' is no range; expected the lower end first", ctx, param)
+        numbers |= dict.fromkeys(range(first, last + 1))
+    return tuple(numbers)
 
 
 def read_regex(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -68,8 +66,7 @@ def read_regex(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
-_OPTIONS = (
-    # The network.
+NETWORK_OPTIONS = (
     click.option(
         "--model",
         "spec",
@@ -77,12 +74,6 @@ _OPTIONS = (
         required=True,
         help="A zoo name (preact164, resnet56, plain20; see gradflow models), torchvision:NAME, "
         "timm:NAME, or package.module:callable.",
-    ),
-    click.option(
-        "--checkpoint",
-        metavar="PATH",
-        type=click.Path(path_type=Path),
-        help="Weights: a .pt, .pth or .safetensors file. Without it the network is untrained.",
     ),
     click.option(
         "--shortcut",
@@ -110,6 +101,34 @@ _OPTIONS = (
     click.option(
         "--input-shape", metavar="C,H,W", callback=read_shape, help="Shape of one image. [default: 3,32,32]"
     ),
+)
+"""Which network."""
+
+DATA_OPTIONS = (
+    click.option("--download", is_flag=True, help="Fetch cifar10 or cifar100 where they are missing."),
+    click.option(
+        "--data-name",
+        metavar="NAME",
+        help="What a record calls the images of folder:PATH. [default: the folder's own name]",
+    ),
+)
+"""How data are got and called."""
+
+UNITS_OPTION = click.option(
+    "--units",
+    metavar="REGEX",
+    callback=read_regex,
+    help="Name the blocks outright, by a regular expression for whole module names.",
+)
+
+_OPTIONS = (
+    *NETWORK_OPTIONS,
+    click.option(
+        "--checkpoint",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="Weights: a .pt, .pth or .safetensors file. Without it the network is untrained.",
+    ),
     # The data.
     click.option(
         "--data",
@@ -125,7 +144,7 @@ _OPTIONS = (
         show_default=True,
         help="Which part of the data.",
     ),
-    click.option("--download", is_flag=True, help="Fetch cifar10 or cifar100 where they are missing."),
+    *DATA_OPTIONS,
     click.option(
         "--batch-size",
         metavar="N",
@@ -174,15 +193,10 @@ _OPTIONS = (
     click.option(
         "--seeds",
         metavar="LIST",
-        callback=read_seeds,
+        callback=read_numbers,
         help="Several seeds, 0-9 or 0,3,5; several give intervals.",
     ),
-    click.option(
-        "--units",
-        metavar="REGEX",
-        callback=read_regex,
-        help="Name the blocks outright, by a regular expression for whole module names.",
-    ),
+    UNITS_OPTION,
     click.option(
         "--loss",
         metavar="PKG.MOD:CALLABLE",
@@ -209,6 +223,11 @@ _OPTIONS = (
 
 def measurement_options(command: Command) -> Command:
     """Give `command` every option that says what is measured, on what, and where the result goes."""
-    for option in reversed(_OPTIONS):
+    return with_options(command, _OPTIONS)
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Give `command` all of `options`, shown in their order."""
+    for option in reversed(options):
         command = option(command)
     return command

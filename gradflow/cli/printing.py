@@ -10,6 +10,7 @@ import click
 import pandas as pd
 from rich.text import Text
 
+from gradflow.cli.path_tables import lesions_table, paths_table, spectrum_table
 from gradflow.cli.tables import (
     checks_table,
     failure_lines,
@@ -57,6 +58,45 @@ def print_checks(record: Record, form: str) -> None:
             Text(""),
             *map(Text, remarks),
         )
+
+
+def print_singular_values(record: Record, form: str) -> None:
+    """Print the singular values, or with `json` the Jacobians too."""
+    if form == "json":
+        document = record.to_json()
+        print_json({table: document.get(table, []) for table in ("jacobians", "singular_values")})
+    elif form == "csv":
+        print_csv(record.singular_values)
+    else:
+        print_blocks(
+            Text(summary(record.meta) + "\n"),
+            spectrum_table(record.jacobians, record.singular_values),
+            Text("\nσ: singular values, largest first; rms: root of the mean σ² over the directions of x"),
+        )
+
+
+def print_paths(record: Record, form: str) -> None:
+    """Print the gradient by length of path."""
+    if form == "json":
+        print_json({"paths": record.to_json()["paths"]})
+    elif form == "csv":
+        print_csv(record.paths)
+    else:
+        print_blocks(
+            Text(summary(record.meta) + "\n"),
+            paths_table(record.paths),
+            Text("\nshare: of the sum of the gradient norms of all paths"),
+        )
+
+
+def print_lesions(record: Record, form: str) -> None:
+    """Print the loss and error of each kind of lesion."""
+    if form == "json":
+        print_json({"lesions": record.to_json()["lesions"]})
+    elif form == "csv":
+        print_csv(record.lesions)
+    else:
+        print_blocks(Text(summary(record.meta) + "\n"), lesions_table(record.lesions))
 
 
 def print_found(found: FoundUnits, form: str) -> None:

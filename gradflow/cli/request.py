@@ -1,4 +1,4 @@
-"""What the options of `probe` and `check` ask for."""
+"""What the options that all measuring commands share ask for."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class MeasurementRequest:
     data: str | None
     split: Literal["train", "test"]
     download: bool
+    data_name: str | None
     batch_size: int
     batches: int
     bn: Literal["batch", "running", "frozen"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gradflow.cli.request import MeasurementRequest
 
@@ -12,6 +12,32 @@ if TYPE_CHECKING:
 
     from gradflow.checkpoint import Checkpoint
     from gradflow.data import DataSource
+    from gradflow.data.normalisation import PixelMap
+
+
+class NetworkRequest(Protocol):
+    """Which network is asked for: the fields of `gradflow.cli.options.NETWORK_OPTIONS`."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Outputs."""
+
+    @property
+    def shortcut(self) -> str | None:
+        """Variant of Table 1."""
+
+    @property
+    def activation(self) -> str | None:
+        """Variant of Table 2."""
+
+    @property
+    def width(self) -> int | None:
+        """Channels of the first stage."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one image."""
+
 
 DEFAULT_DATA = "synthetic"
 DEFAULT_INPUT_SHAPE = (3, 32, 32)
@@ -30,6 +56,8 @@ def find_data(request: MeasurementRequest, checkpoint: Checkpoint | None, seed: 
         input_shape=request.input_shape or DEFAULT_INPUT_SHAPE,
         num_classes=request.num_classes,
         download=request.download,
+        name=request.data_name,
+        normalisation=trained_with(checkpoint),
     )
 
 
@@ -48,7 +76,7 @@ def find_model(
     return model
 
 
-def model_options(request: MeasurementRequest) -> dict[str, Any]:
+def model_options(request: NetworkRequest) -> dict[str, Any]:
     """Return the options of `gradflow.build_model` that were given."""
     options = {
         "num_classes": request.num_classes,
@@ -63,6 +91,17 @@ def model_options(request: MeasurementRequest) -> dict[str, Any]:
 def trained_on(checkpoint: Checkpoint | None) -> str | None:
     """Return the name of the data that the checkpoint says it was trained on."""
     return None if checkpoint is None or checkpoint.data is None else str(checkpoint.data["name"])
+
+
+def trained_with(checkpoint: Checkpoint | None) -> PixelMap | None:
+    """Return the normalisation that the checkpoint says it was trained with, if it holds one."""
+    from gradflow.data.normalisation import kept_normalisation
+
+    return (
+        None
+        if checkpoint is None or checkpoint.data is None
+        else kept_normalisation(checkpoint.data.get("normalisation"))
+    )
 
 
 def remarks(checkpoint: Checkpoint | None, source: DataSource) -> Iterator[str]:

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gradflow.statistics import summarise_checks
+
 if TYPE_CHECKING:
     from gradflow.units import ResidualUnit
 
@@ -91,52 +93,46 @@ def _stage_rows(units: pd.DataFrame) -> Table:
 def checks_table(checks: pd.DataFrame) -> Table:
     """Return a row for each equation, form, dtype and expectation: how many spans, and the worst of them.
 
-    Error and tolerance are relative to the norms of the terms.
+    Error and what it may be at most are relative to the norms of the terms. The last column is the
+    smallest relative change of a term that every one of these checks would catch.
     """
     table = plain_table()
     for heading, justify in (
         ("eq.", "right"),
         ("form", "left"),
         ("dtype", "left"),
-        ("holds", "right"),
-        ("worst span", "right"),
+        ("hold", "right"),
+        ("worst", "right"),
         ("error", "right"),
-        ("tolerance", "right"),
+        ("at most", "right"),
+        ("detects", "right"),
         ("verdict", "left"),
     ):
-        table.add_column(heading, justify=justify, no_wrap=heading != "verdict")  # type: ignore[arg-type]
-    keys = ["equation", "form", "dtype", "expected_to_hold"]
-    for (equation, form, dtype, expected), rows in checks.groupby(keys, sort=True, dropna=False):
-        held = rows["holds"].fillna(value=False).astype(bool)
-        excess = (rows["error"] / rows["tolerance"]).fillna(math.inf)
-        worst = rows.iloc[int(excess.argmax())]
+        table.add_column(heading, justify=justify, no_wrap=heading not in {"form", "verdict"})  # type: ignore[arg-type]
+    for row in summarise_checks(checks).itertuples():
         table.add_row(
-            str(equation),
-            str(form),
-            str(dtype),
-            f"{int(held.sum())} of {len(rows)}",
-            f"{worst['span_start']} to {worst['span_end']}",
-            number(worst["error"]),
-            number(worst["tolerance"]),
-            _verdict(bool(expected), bool(held.all())),
+            str(row.equation),
+            str(row.form),
+            str(row.dtype),
+            f"{row.held}/{row.checks}",
+            f"{row.span_start}–{row.span_end}",
+            number(row.error),
+            number(row.tolerance),
+            number(row.detectable),
+            "FAILED" if row.verdict == "fails" else str(row.verdict),
         )
     return table
-
-
-def _verdict(expected: bool, held: bool) -> str:
-    if expected:
-        return "holds" if held else "FAILED"
-    return "holds" if held else "finding"
 
 
 def failure_lines(checks: pd.DataFrame, limit: int = 10) -> Iterable[str]:
     """Yield a line for each check that was expected to hold and did not, at most `limit`."""
     failed = failed_checks(checks)
     for row in failed.head(limit).itertuples():
-        yield (
-            f"eq. {row.equation} ({row.form}, {row.dtype}) from unit {row.span_start} to {row.span_end}: "
-            f"error {number(row.error)} exceeds {number(row.tolerance)}"
-        )
+        why = f"error {number(row.error)} exceeds {number(row.tolerance)}"
+        if number(row.error) == "–":
+            why = f"no error: {row.finding!s}"
+        where = f"from unit {row.span_start} to {row.span_end}"
+        yield f"eq. {row.equation} ({row.form}, {row.dtype}) {where}: {why}"
     if len(failed) > limit:
         yield f"and {len(failed) - limit} more; --format json lists them"
 

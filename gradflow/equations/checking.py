@@ -1,4 +1,4 @@
-"""`check`: the propagation equations, evaluated on a network with error and tolerance."""
+"""`check`: the paper's equations, evaluated on a network with error and tolerance."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ from gradflow.equations.verdicts import Row
 from gradflow.errors import ProbeError
 from gradflow.probing import BatchNormMode, Loss, probe
 from gradflow.probing.capture import captured
+from gradflow.probing.loss import loss_name
+from gradflow.probing.measuring import make_record, without_collection
 from gradflow.record import Record
 from gradflow.record.schema import conform
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import map_tensors
 from gradflow.units.eager import eager
+
+_COUPLED = (
+    "bn='{bn}' lets batch normalisation couple the samples of a batch, so nothing exact can be said about "
+    "single samples; take bn='frozen' for an untrained network, bn='running' for a trained one"
+)
 
 
 def check(
@@ -40,12 +47,14 @@ def check(
     per_sample: bool = False,
     meta: Mapping[str, Any] | None = None,
 ) -> Record:
-    """Measure `model` as `probe` does, and check equations 3, 4 and 5 on it.
+    """Measure `model` as `probe` does, and check equations 1 to 9 on it.
 
-    Each equation is evaluated on each unit, on the spans from a stage's start to each unit
-    and from each unit to the stage's end, or on `spans`. Where shortcut or after-addition
-    function is not an identity, the deviation is measured and is a finding, not a failure.
-    The model is left as it was; the float64 passes run on a copy.
+    Equations 1, 2, 3 and 6 are evaluated on each unit; 4, 5, 7 and 8 on the spans from a stage's
+    start to each unit and from each unit to the stage's end, or on `spans`. Where h is neither the
+    identity nor acts element by element, a signal's spans begin at the stage's start, and a
+    gradient's end at its end, unless others are asked for. Where a network is not of an equation's
+    form, the deviation is measured and is a finding, not a failure (`EQUATIONS` says when each
+    must hold). The model is left as it was; the float64 passes run on a copy.
 
     Args:
         model: any network with residual units.
@@ -54,7 +63,7 @@ def check(
         loss: as for `probe`.
         bn: as for `probe`. All equations are about the whole batch, so every mode is exact.
         units: as for `probe`.
-        equations: which of '3', '4' and '5'.
+        equations: which of '1' to '9' and 'plain', the product of a plain network's blocks.
         spans: pairs (l, L) to check instead of the default ones.
         dtypes: in which to run; the model's own and float64 unless told otherwise.
         per_sample: whether each sample is held to the tolerance, and the worst one is told. Needs
@@ -65,7 +74,8 @@ def check(
         the record of `probe`, with its table `checks` filled.
 
     Raises:
-        ProbeError: if there is no such equation, or a span cannot be compared.
+        ProbeError: if there is no such equation, a span cannot be compared, nothing is there to be
+            checked, or single samples are asked for and are coupled.
     """
     numbers = list(equations)
     unknown = [number for number in numbers if number not in NUMBERS]
@@ -74,15 +84,14 @@ def check(
             f"cannot check equation {', '.join(unknown) or '(none was asked for)'}; "
             f"there are {', '.join(NUMBERS)}"
         )
+    if spans is not None and set(numbers) == {"9"}:
+        raise ProbeError(
+            "equation 9 is about the whole network; leave out the spans, or ask for other equations"
+        )
     model = eager(model)
     units = units if units is None or isinstance(units, str) else tuple(units)
-    record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    if per_sample and record.meta["samples_coupled"]:
-        raise ProbeError(
-            f"bn='{bn}' lets batch normalisation couple the samples of a batch, so nothing exact can be said "
-            "about single samples; take bn='frozen' for an untrained network, bn='running' for a trained one"
-        )
     own = next(model.parameters()).dtype
+    record: Record | None = None
     rows: list[Row] = []
     for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
         run = model if dtype == own else _copy(model).to(dtype)
@@ -90,14 +99,27 @@ def check(
         aims = targets if dtype == own else cast(targets, dtype)
         name = str(dtype).removeprefix("torch.")
         with (
+            without_collection(),
             full_precision(),  # TF32 would make this a check of TF32
-            captured(run, given, aims, loss=loss, bn=bn, units=units) as capture,
+            captured(run, given, aims, loss=loss, bn=bn, units=units, measuring=dtype == own) as capture,
         ):
+            if per_sample and capture.samples_coupled:
+                raise ProbeError(_COUPLED.format(bn=bn))
+            if capture.passes is not None:
+                record = make_record(model, capture.passes, loss_name(loss, targets), bn, meta)
             rows += evaluate(capture, numbers, spans, name, per_sample=per_sample)
         if "9" in numbers and spans is None:
             verdicts = asymmetric_writing(run, capture, given, aims, loss=loss, bn=bn, dtype=name)
             rows += [verdict.row(name) for verdict in verdicts]
         del capture
+    if not rows:
+        raise ProbeError(
+            f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about "
+            "single units (spans such as 0-1), 4, 5, 7 and 8 about units whose shape does not change, and "
+            "plain about blocks without shortcut, which units= names"
+        )
+    if record is None:
+        record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
     keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
     table = pd.DataFrame([{**keys, **row} for row in rows])
     return Record(

@@ -85,6 +85,17 @@ def _relu(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...]:  # noq
     return (Step(torch.relu, roundings=0.0, linear=False),)
 
 
+def _padding(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...]:  # noqa: ARG001 - as the others
+    pads = list(node._saved_pad)
+    return (Step(lambda value: F.pad(value, pads), roundings=0.0),)
+
+
+def _slice(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...]:  # noqa: ARG001 - as the others
+    part = slice(node._saved_start, node._saved_end, node._saved_step)
+    before = (slice(None),) * node._saved_dim
+    return (Step(lambda value: value[(*before, part)].clone(), roundings=0.0),)
+
+
 def _convolution(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
     if index != 0 or node._saved_transposed:
         return None
@@ -179,6 +190,8 @@ _STEPS: dict[str, Callable[[Any, int, torch.dtype], tuple[Step, ...] | None]] = 
     "NativeDropout": _dropout,
     "FusedDropout": _dropout,
     "Relu": _relu,
+    "ConstantPadNd": _padding,
+    "Slice": _slice,
     "Convolution": _convolution,
     "Mm": _matrix,
     "Addmm": _affine,

@@ -170,7 +170,8 @@ class SpanStatements:
             if self._unknown and case.variant.shortcuts:
                 reasons.append(NOT_EVALUATED)
         else:
-            reasons += why_not_backward(self._capture, span)
+            # With the branches blocked a gradient is sent from x_L alone: what the loss does is no matter.
+            reasons += why_not_backward(self._capture, span, taps=form != "blocked")
         tolerance = self._tolerance(case, form, span)
         for number in self._asked(case, *numbers):
             yield Verdict(number, case.form(form), span, self._chain.stage, residual, tolerance, reasons)

@@ -11,8 +11,10 @@ from gradflow.equations.flows import Flow, Tensors, Variant
 from gradflow.equations.held import held_post_activation
 from gradflow.equations.spans import Chain, is_comparable, kind_of
 from gradflow.equations.sums import Residual
-from gradflow.equations.verdicts import NOT_EVALUATED, Verdict, why_not
+from gradflow.equations.verdicts import NOT_COMPARABLE, NOT_EVALUATED, Verdict, why_not
+from gradflow.probing.capture import Capture
 from gradflow.tolerances import carried_sum, function_value, sum_of_terms
+from gradflow.units.tracing import TracedUnit
 
 
 def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> Iterator[Verdict]:
@@ -38,20 +40,23 @@ def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> I
         if number not in numbers or (number == "6" and unit.split is None):
             continue
         flow = Flow(tensors, chain, variant, forward=True)
-        residual, known = None, flow.before(index) is not None
-        if is_comparable(capture, unit) and known:
+        residual, reasons = None, list(filter(None, [why_not(unit, variant)]))
+        if not (is_comparable(capture, unit) if number == "3" else _adds_up_to_the_next(capture, unit)):
+            absent = NOT_COMPARABLE
+        elif flow.before(index) is None:
+            absent = NOT_EVALUATED
+        else:
             ((_, residual),) = flow.along(index, [index + 1])
+            absent = NOT_COMPARABLE
         roundings = flow.roundings(index, index + 1)
         tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
-        yield Verdict(
-            number,
-            "forward",
-            span,
-            chain.stage,
-            residual,
-            tolerance,
-            [*filter(None, [why_not(unit, variant)]), *([] if known else [NOT_EVALUATED])],
-        )
+        yield Verdict(number, "forward", span, chain.stage, residual, tolerance, reasons, absent)
+
+
+def _adds_up_to_the_next(capture: Capture, unit: TracedUnit) -> bool:
+    """Whether x_l was read, and x_{l+1} has the shape of F(x_l), as eq. 6 takes it; h may change x_l's."""
+    out = capture.values.get(unit.out)
+    return unit.fork in capture.values and out is not None and out.shape == capture.branches[unit.index].shape
 
 
 def _addition(tensors: Tensors, index: int) -> Residual | None:

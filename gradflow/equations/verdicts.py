@@ -8,11 +8,14 @@ from typing import Any
 
 from gradflow.equations.flows import Variant
 from gradflow.equations.spans import Span
+from gradflow.equations.statements import EQUATIONS
 from gradflow.equations.sums import Residual
 from gradflow.probing.capture import Capture
 from gradflow.units.tracing import TracedUnit
 
 Row = dict[str, Any]
+
+FORMULAS = {(equation.number, equation.form): equation.formula for equation in EQUATIONS}
 
 NOT_COMPARABLE = "its ends have different shapes or were not reached"
 NOT_FINITE = "a term is not finite"
@@ -54,6 +57,7 @@ class Verdict:
         return {
             "equation": self.number,
             "form": self.form,
+            "formula": FORMULAS[self.number, self.form],
             "span_start": self.span[0],
             "span_end": self.span[1],
             "stage": self.stage,
@@ -61,7 +65,8 @@ class Verdict:
             "error": error,
             "tolerance": self.tolerance,
             "holds": error is not None and error <= self.tolerance,
-            "expected_to_hold": not self.reasons,
+            # What could not be compared at all says nothing; what is not finite fails.
+            "expected_to_hold": not self.reasons and self.residual is not None,
             "detectable": self.residual.detectable(self.tolerance) if self.residual is not None else None,
             "finding": "; ".join(reasons) or None,
         }
@@ -82,9 +87,15 @@ def why_not(unit: TracedUnit, variant: Variant) -> str | None:
     return " and ".join(reasons) or None
 
 
-def why_not_backward(capture: Capture, span: Span) -> Iterator[str]:
-    """Yield why a statement about gradients need not hold on `span`."""
-    if not capture.other.isdisjoint(range(*span)):
+def why_not_backward(capture: Capture, span: Span, *, taps: bool = True) -> Iterator[str]:
+    """Yield why a statement about gradients need not hold on `span`.
+
+    Args:
+        capture: the run.
+        span: (l, L).
+        taps: whether what reaches x_l from outside the units matters to it.
+    """
+    if taps and not capture.other.isdisjoint(range(*span)):
         yield "something outside the units also uses x_l"
     if not all(capture.units[index].out in capture.gradients for index in range(*span)):
         yield "the loss does not depend on it"

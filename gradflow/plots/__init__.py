@@ -10,8 +10,11 @@ from gradflow.plots.depth import plot_backward, plot_cosines, plot_forward, plot
 from gradflow.plots.export import figure_to_png, figure_to_svg
 from gradflow.plots.network import Network, last_iteration, network_from, networks_from
 from gradflow.plots.parameters import plot_parameters
+from gradflow.plots.paths import plot_lesions, plot_paths
 from gradflow.plots.samples import plot_cancellation, plot_survival
+from gradflow.plots.spectrum import plot_spectrum
 from gradflow.plots.style import figure_style, format_number, network_colour
+from gradflow.plots.training import plot_training
 
 __all__ = [
     "Network",
@@ -29,6 +32,10 @@ __all__ = [
     "plot_cosines",
     "plot_forward",
     "plot_gradient_norm",
+    "plot_lesions",
     "plot_parameters",
+    "plot_paths",
+    "plot_spectrum",
     "plot_survival",
+    "plot_training",
 ]

@@ -10,7 +10,7 @@ import pandas as pd
 from gradflow.plots.style import network_colour, network_dashes
 from gradflow.record import Record
 from gradflow.record.schema import QUANTILES
-from gradflow.statistics import aggregate, with_shares, worst_checks
+from gradflow.statistics import aggregate, summarise_lesions, with_shares, worst_checks
 
 _PER_SAMPLE = ("cancellation", "survival", "span_cancellation", "span_survival")
 _AVERAGED = (
@@ -20,6 +20,22 @@ _AVERAGED = (
     *("backward_gain", "backward_shortcut_share", "forward_branch_share"),
     *(f"{statistic}_{quantile}" for statistic in _PER_SAMPLE for quantile in QUANTILES),
 )
+
+
+_JACOBIAN = ("jacobian", "span_start", "span_end")
+
+
+@dataclass(frozen=True)
+class OverTime:
+    """What a training run recorded.
+
+    Attributes:
+        steps: the record's `steps`, one row a training step, in order.
+        units: the record's `units` of every iteration, with shares.
+    """
+
+    steps: pd.DataFrame
+    units: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,11 @@ class Network:
         units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`).
         parameters: one row a parameter tensor, likewise.
         checks: one row an equation and span, the largest error.
+        jacobians: one row a Jacobian, averaged likewise, with its `root_mean_square` singular value.
+        singular_values: one row a singular value, likewise.
+        paths: one row a length of path, likewise.
+        lesions: one row a lesion, likewise (`gradflow.statistics.summarise_lesions`).
+        over_time: what was recorded while it trained; None if it is not the record of a training run.
     """
 
     label: str
@@ -41,6 +62,11 @@ class Network:
     units: pd.DataFrame
     parameters: pd.DataFrame
     checks: pd.DataFrame
+    jacobians: pd.DataFrame
+    singular_values: pd.DataFrame
+    paths: pd.DataFrame
+    lesions: pd.DataFrame
+    over_time: OverTime | None = None
 
 
 def network_from(record: Record, label: str, index: int = 0) -> Network:
@@ -58,7 +84,26 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         units=aggregate(with_shares(last_iteration(record.units)), _AVERAGED),
         parameters=aggregate(last_iteration(record.parameters), ["norm", "grad_norm"], by=("name",)),
         checks=worst_checks(last_iteration(record.checks)),
+        jacobians=aggregate(
+            last_iteration(record.jacobians).assign(root_mean_square=record.jacobians["mean_square"] ** 0.5),
+            ["root_mean_square", "mean_square"],
+            by=_JACOBIAN,
+        ),
+        singular_values=aggregate(
+            last_iteration(record.singular_values), ["singular_value"], by=(*_JACOBIAN, "order")
+        ),
+        paths=aggregate(last_iteration(record.paths), ["gradient", "share"], by=("length",)),
+        lesions=summarise_lesions(last_iteration(record.lesions)),
+        over_time=_over_time(record),
     )
+
+
+def _over_time(record: Record) -> OverTime | None:
+    """Return what a training run recorded: steps that have a learning rate tell it from a probe."""
+    steps = record.steps[record.steps["learning_rate"].notna()]
+    if steps.empty:
+        return None
+    return OverTime(steps.sort_values("iteration"), with_shares(record.units))
 
 
 def last_iteration(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gradflow.probing.parts import Parts, Place
-from gradflow.probing.reductions import Reducer, Squares, on_host, polarised
+from gradflow.probing.reductions import Reducer, Squares
 from gradflow.units.runs import Run
 
 
@@ -25,6 +25,7 @@ class UnitGradients:
         shortcut: s, the shortcut's part of it.
         branch: b, the branch's part.
         other: what reaches x_l from outside the unit; None stands for nothing, exactly.
+        both: s + b.
         inner: ⟨s, b⟩, shape (batch,).
         additivity: ‖s + b + other − ∂E/∂x_l‖², a scalar.
         span_inner: ⟨Σ b_i, ∂E/∂x_L⟩ over the span from l to its run's end, shape (batch,).
@@ -37,6 +38,7 @@ class UnitGradients:
     shortcut: Squares | None = None
     branch: Squares | None = None
     other: Squares | None = None
+    both: Squares | None = None
     inner: Tensor | None = None
     additivity: Tensor | None = None
     span_inner: Tensor | None = None
@@ -91,31 +93,36 @@ class BackwardMeasures:
         if run is not None:
             self._end_gradients[run] = gradient
 
-    def parts(self, place: Place, parts: Parts) -> None:
-        """Measure the parts of ∂E/∂x_l and their sum, while they are in the processor's cache."""
+    def parts(self, place: Place, parts: Parts) -> Tensor | None:
+        """Measure the parts of ∂E/∂x_l and their sum, which is returned."""
         found, reducer = self._gradients[place.unit], self._reducer
-        shortcut, branch, other = parts.shortcut, parts.branch, parts.other
-        if other is not None:
-            found.other = reducer.squares(other)
-        if shortcut is not None:
-            total = self._arrived.get(place.total) if parts.shortcut_is_total else None
-            found.shortcut = total if total is not None else reducer.squares(shortcut)
-        if branch is not None:
-            found.branch = reducer.squares(branch)
-            self._extend_span(place.unit, found, branch, found.branch)
-        together = parts.together
-        if together is None:
-            read = [part for part in (shortcut, branch, other) if part is not None]
+        shortcut, branch = parts.shortcut, parts.branch
+        run = self._runs.get(place.unit)
+        end = None if run is None else self._end_gradients.get(run)
+        if shortcut is not None and branch is not None and len(parts.in_order) == 2:
+            together, pair, products = reducer.add(shortcut, branch, end)
+            found.shortcut, found.branch, found.inner = pair.first, pair.second, pair.inner
+            found.both = whole = pair.total or reducer.squares(together)
+            with_end = None if products is None else products[1]
+        else:
+            read = parts.in_order or [part for part in (shortcut, branch, parts.other) if part is not None]
             if not read:
-                return
+                return None
             together = reduce(torch.add, read)
-        whole = reducer.squares(together)
+            whole = reducer.squares(together)
+            found.shortcut, found.branch, found.other = (
+                None if part is None else reducer.squares(part) for part in (shortcut, branch, parts.other)
+            )
+            if shortcut is not None and branch is not None:
+                found.inner = reducer.inner(shortcut, branch)
+                found.both = reducer.squares(shortcut + branch)
+            with_end = None if branch is None or end is None else reducer.inner(branch, end)
+        if shortcut is not None and parts.shortcut_is_total:
+            found.shortcut = self._arrived.get(place.total, found.shortcut)
         self._sums[place.unit] = _Sum(together, whole, together._version)  # noqa: SLF001 - no public name
-        if shortcut is not None and branch is not None and found.shortcut and found.branch:
-            if other is None and on_host(branch):
-                found.inner = polarised(whole, found.shortcut, found.branch)
-            if found.inner is None:
-                found.inner = reducer.inner(shortcut, branch, (found.shortcut, found.branch))
+        if run is not None and with_end is not None:
+            self._extend_span(run, place, with_end)
+        return together
 
     def whole(self, place: Place, arriving: Tensor) -> None:
         """Compare ∂E/∂x_l with the sum of its parts."""
@@ -135,15 +142,17 @@ class BackwardMeasures:
             found.arriving = self._arrived.get(place.fork)
         return self._gradients
 
-    def _extend_span(self, unit: int, found: UnitGradients, branch: Tensor, size: Squares) -> None:
-        """Add the branch's part to ⟨Σ b_i, ∂E/∂x_L⟩ of the span from this unit to its run's end."""
-        run = self._runs.get(unit)
-        if run is None or run not in self._end_gradients:
-            return
-        end = self._arrived[self._places[run.last].out]
-        inner = self._reducer.inner(branch, self._end_gradients[run], (size, end))
+    def _extend_span(self, run: Run, place: Place, with_end: Tensor) -> None:
+        """Add the branch's part to ⟨Σ b_i, ∂E/∂x_L⟩ of the span from this unit to its run's end.
+
+        Args:
+            run: of the unit.
+            place: of the unit.
+            with_end: ⟨b, ∂E/∂x_L⟩, shape (batch,).
+        """
         before = self._span_inner.get(run)
-        found.span_inner = self._span_inner[run] = inner if before is None else before + inner
-        found.span_arriving = end
-        if unit == run.first:
+        found = self._gradients[place.unit]
+        found.span_inner = self._span_inner[run] = with_end if before is None else before + with_end
+        found.span_arriving = self._arrived[self._places[run.last].out]
+        if place.unit == run.first:
             del self._end_gradients[run]

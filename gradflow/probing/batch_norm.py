@@ -21,7 +21,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from gradflow.errors import ProbeError
-from gradflow.units.traversal import named_modules
 
 BatchNormMode = Literal["batch", "running", "frozen"]
 MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
@@ -59,7 +58,7 @@ class BatchNormHandling:
     def prepare(self, model: nn.Module) -> None:
         """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
         training = self.mode != "running"
-        if any(module.training is not training for module in named_modules(model).values()):
+        if any(module.training is not training for module in model.modules()):
             model.train(training)
 
     @property

@@ -6,7 +6,7 @@ The equations say that tensors are equal, so checking them takes the tensors: x_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +17,13 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from gradflow.probing.batch_norm import BatchNormMode
+from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.loss import Loss, root_of
 from gradflow.probing.parts import PartReader, Parts, Place
-from gradflow.probing.traced import ValueKeeper, traced_forward
+from gradflow.probing.passes import Passes, measured, subject
+from gradflow.probing.reductions import Reducer
+from gradflow.probing.together import Observers
+from gradflow.probing.traced import TracedForward, ValueKeeper, traced_forward
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.graph import Port
 from gradflow.units.tracing import TracedUnit
@@ -41,6 +45,7 @@ class Capture:
         loss: value of the loss.
         outputs: what the model returned.
         leaf_gradients: gradients of the parameters that need one, and of the inputs.
+        passes: what the probe has measured in the same two passes, if it was to.
     """
 
     units: list[TracedUnit]
@@ -54,6 +59,7 @@ class Capture:
     loss: float
     outputs: Any
     leaf_gradients: tuple[Tensor | None, ...]
+    passes: Passes | None
 
     def branch_sum_vjps(self, first: int, cotangents: Sequence[Tensor]) -> list[Tensor]:
         """Return (∂ Σ_{i≥l} F_i / ∂x_l)ᵀ applied to each F_i's cotangent, for each l from `first` on.
@@ -153,22 +159,27 @@ def _branch_output(unit: TracedUnit) -> tuple[GradientEdge, float]:
 class _Gradients:
     """A listener that keeps what it hears."""
 
-    def __init__(self, reader: PartReader, units: list[TracedUnit]) -> None:
-        self._ports: dict[int, list[Port]] = {}
-        for place, unit in zip(reader.places, units, strict=True):
-            for number, port in ((place.fork, unit.fork), (place.total, unit.total), (place.out, unit.out)):
-                self._ports.setdefault(number, []).append(port)
+    def __init__(self, units: list[TracedUnit]) -> None:
+        self._units = units
+        self._ports: dict[int, Port] = {}
         self.gradients: dict[Port, Tensor] = {}
         self.branch_parts: list[Tensor | None] = [None] * len(units)
         self.other: set[int] = set()
 
-    def arrived(self, port: int, gradient: Tensor) -> None:
-        self.gradients[self._ports[port][0]] = gradient
+    def of(self, reader: PartReader) -> _Gradients:
+        """Listen to `reader`, which has numbers for the units' ports."""
+        for place, unit in zip(reader.places, self._units, strict=True):
+            self._ports |= {place.fork: unit.fork, place.total: unit.total, place.out: unit.out}
+        return self
 
-    def parts(self, place: Place, parts: Parts) -> None:
+    def arrived(self, port: int, gradient: Tensor) -> None:
+        self.gradients[self._ports[port]] = gradient
+
+    def parts(self, place: Place, parts: Parts) -> Tensor | None:
         self.branch_parts[place.unit] = parts.branch
         if parts.other is not None:
             self.other.add(place.unit)
+        return None
 
     def whole(self, place: Place, arriving: Tensor) -> None:
         """Keep nothing: `arrived` has it."""
@@ -183,6 +194,7 @@ def captured(
     loss: Loss | None = None,
     bn: BatchNormMode = "batch",
     units: UnitSelection | None = None,
+    measuring: bool = False,
 ) -> Iterator[Capture]:
     """Run both passes and keep the tensors, with the graph whole, while the context is open.
 
@@ -197,24 +209,25 @@ def captured(
         loss: as for `probe`.
         bn: as for `probe`.
         units: as for `probe`.
+        measuring: whether to measure in the same two passes what a probe measures.
     """
+    batch, named = subject(model, inputs)
     for copying in (False, True):
-        keeper = ValueKeeper(copying=copying)
+        keeper, measures = ValueKeeper(copying=copying), ForwardMeasures(Reducer(batch))
+        observer = Observers(measures, keeper) if measuring else keeper
         with traced_forward(
-            model, inputs, targets, keeper, loss=loss, bn=bn, units=units, keep_outputs=True
+            model, inputs, targets, observer, loss=loss, bn=bn, units=units, keep_outputs=True
         ) as forward:
             if keeper.overwritten:  # somebody works in place: once more, with copies
                 continue
-            traced, value = forward.tracer.units, forward.value
-            forward.tracer.forget_graph()
-            wanted = [parameter for parameter in model.parameters() if parameter.requires_grad]
-            reader = PartReader(traced, root_of(value))
-            listener = _Gradients(reader, traced)
-            with reader.hooked(listener), forward.handling.recomputing():
-                gradients = torch.autograd.grad(
-                    value, [*wanted, *forward.leaves], allow_unused=True, retain_graph=True
-                )
-            reader.read_mixed(traced, listener)
+            traced = forward.tracer.units
+            listener = _Gradients(traced)
+            passes = None
+            if measuring:
+                passes = measured(forward, measures, named, batch, in_place_of_engine=False, also=listener.of)
+                gradients = (*passes.parameter_gradients.values(), *passes.input_gradients)
+            else:
+                gradients = _backward(forward, named, listener)
             yield Capture(
                 units=traced,
                 values=keeper.values,
@@ -224,8 +237,25 @@ def captured(
                 branch_parts=listener.branch_parts,
                 other=listener.other,
                 samples_coupled=forward.handling.samples_coupled,
-                loss=float(value.detach()),
+                loss=float(forward.value.detach()),
                 outputs=forward.outputs,
                 leaf_gradients=gradients,
+                passes=passes,
             )
             return
+
+
+def _backward(
+    forward: TracedForward, named: Mapping[str, Tensor], listener: _Gradients
+) -> tuple[Tensor | None, ...]:
+    """Run the backward pass and keep what `listener` keeps; return the leaves' gradients."""
+    traced, value = forward.tracer.units, forward.value
+    reader = PartReader(traced, root_of(value))
+    forward.tracer.forget_graph()
+    wanted = [parameter for parameter in named.values() if parameter.requires_grad]
+    with reader.hooked(listener.of(reader)), forward.handling.recomputing():
+        gradients = torch.autograd.grad(
+            value, [*wanted, *forward.leaves], allow_unused=True, retain_graph=True
+        )
+    reader.read_mixed(traced, listener)
+    return gradients

@@ -41,7 +41,8 @@ class HostNumbers:
 
     def sums(self, tensors: Iterable[Tensor | None]) -> Array:
         """Return the sum of each tensor's numbers."""
-        found = [np.nan if tensor is None else self._arrays[id(tensor)].sum() for tensor in tensors]
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, and null in the record
+            found = [np.nan if tensor is None else self._arrays[id(tensor)].sum() for tensor in tensors]
         return np.array(found, dtype=np.float64)
 
     def norms(self, squares: Iterable[Squares | None]) -> Array:
@@ -103,7 +104,7 @@ def _squares(value: UnitValues, gradient: UnitGradients) -> list[Squares]:
 
 def _tensors(values: Sequence[UnitValues], gradients: Sequence[UnitGradients]) -> Iterable[Tensor | None]:
     for value, gradient in zip(values, gradients, strict=True):
-        others = [value.out, gradient.out, gradient.span_arriving]
+        others = [value.out, gradient.out, gradient.both, gradient.span_arriving]
         for squares in [*_squares(value, gradient), *(found for found in others if found is not None)]:
             yield squares.per_sample
         yield from (value.inner, gradient.inner, gradient.additivity, gradient.span_inner)
@@ -146,13 +147,13 @@ def _backward_columns(
 def _sample_columns(host: HostNumbers, gradients: Sequence[UnitGradients], batch: int) -> Columns:
     """Return cancellation ρ = ⟨b, s⟩ / ‖s‖² and survival ‖s + b‖ / ‖s‖ of each unit, by quantiles."""
     s = host.samples([_per_sample(gradient.shortcut) for gradient in gradients], batch)
-    b = host.samples([_per_sample(gradient.branch) for gradient in gradients], batch)
+    both = host.samples([_per_sample(gradient.both) for gradient in gradients], batch)
     inner = host.samples([gradient.inner for gradient in gradients], batch)
     zero = (s == 0).sum(axis=1)
     known = [_is_by_sample(gradient.shortcut, batch) and gradient.inner is not None for gradient in gradients]
     return {
         **_quantiles("cancellation", _ratios(inner, s)),
-        **_quantiles("survival", np.sqrt(_ratios(np.maximum(s + 2 * inner + b, 0.0), s))),
+        **_quantiles("survival", np.sqrt(_ratios(both, s))),
         "zero_samples": [int(count) if there else None for count, there in zip(zero, known, strict=True)],
     }
 
@@ -166,16 +167,14 @@ def _span_columns(
     for a unit from which on something reaches the run from outside.
     """
     spans = [
-        gradient
-        if end is not None and all(_is_by_sample(part, batch) for part in (gradient.span_arriving, gradient.arriving))
-        else None
+        gradient if end is not None and _is_by_sample(gradient.span_arriving, batch) else UnitGradients()
         for gradient, end in zip(gradients, run_ends, strict=True)
     ]
-    s = host.samples([span and _per_sample(span.span_arriving) for span in spans], batch)
-    whole = host.samples([span and _per_sample(span.arriving) for span in spans], batch)
-    inner = host.samples([span and span.span_inner for span in spans], batch)
+    s = host.samples([_per_sample(span.span_arriving) for span in spans], batch)
+    whole = host.samples([_per_sample(span.arriving) for span in spans], batch)
+    inner = host.samples([span.span_inner for span in spans], batch)
     return {
-        "span_end": [None if span is None else end for span, end in zip(spans, run_ends, strict=True)],
+        "span_end": [end if span.span_arriving else None for span, end in zip(spans, run_ends, strict=True)],
         **_quantiles("span_cancellation", _ratios(inner, s)),
         **_quantiles("span_survival", np.sqrt(_ratios(whole, s))),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gradflow.probing.reductions import Reducer, Squares, can_polarise, polarised
+from gradflow.probing.reductions import Reducer, Squares
 from gradflow.units.classification import Split
 from gradflow.units.graph import Port
 from gradflow.units.tracing import TracedUnit
@@ -37,6 +37,7 @@ class UnitValues:
 class _Operands:
     shortcut: Squares | None
     branch: Squares
+    total: Squares | None
     inner: Tensor | None
 
 
@@ -60,24 +61,23 @@ class ForwardMeasures:
         self._measure(port, value)
 
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Measure h(x_l) and F(x_l) while both are what they are."""
-        f = self.reducer.squares(branch)
+        """Measure h(x_l) and F(x_l), and their sum, while both are what they are."""
         if shortcut is None:
-            self._operands.append(_Operands(None, f, None))
+            self._operands.append(_Operands(None, self.reducer.squares(branch), None, None))
             return
-        identity = split is not None and split.shortcut == "identity"
-        h = self._measure(split.fork, shortcut) if split and identity else self.reducer.squares(shortcut)
-        inner = None
-        if branch.device.type != "cpu" or not can_polarise(h, f):
-            inner = self.reducer.inner(shortcut, branch, (h, f))
-        self._operands.append(_Operands(h, f, inner))
+        pair = self.reducer.pair(shortcut, branch)
+        h = pair.first
+        if split is not None and split.shortcut == "identity":
+            h = self._known.setdefault(split.fork, h)
+        self._operands.append(_Operands(h, pair.second, pair.total, pair.inner))
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Measure y_l before an in-place activation can change it."""
-        y = self._measure(unit.total, value)
-        read = self._operands[unit.index]
-        if read.shortcut is not None and read.inner is None:
-            read.inner = polarised(y, read.shortcut, read.branch)
+        """Measure y_l, if its operands did not tell, before an in-place activation can change it."""
+        known = self._operands[unit.index].total
+        if known is None:
+            self._measure(unit.total, value)
+        else:
+            self._known[unit.total] = known
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Measure f(y_l)."""

@@ -26,7 +26,7 @@ def loss_name(loss: Loss | None, targets: Any) -> str:
 
 
 def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
-    """Return the scalar loss of `outputs`.
+    """Return the scalar loss of `outputs`, to be differentiated.
 
     Args:
         outputs: what the model returned: a tensor, or an object or dict with `logits` or `loss`.
@@ -36,6 +36,23 @@ def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
 
     Raises:
         ProbeError: if there is no loss, it is no scalar, or no gradient can flow from it.
+    """
+    value = scalar_loss(outputs, targets, loss)
+    if value.grad_fn is None:
+        raise ProbeError("no gradient flows from the loss: it does not depend on a parameter that needs one")
+    return value
+
+
+def scalar_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
+    """Return the scalar loss of `outputs`, whether or not a gradient can flow from it.
+
+    Args:
+        outputs: as for `evaluate_loss`.
+        targets: as for `evaluate_loss`.
+        loss: as for `evaluate_loss`.
+
+    Raises:
+        ProbeError: if there is no loss, or it is no scalar.
     """
     value: Any
     if loss is not None:
@@ -52,9 +69,29 @@ def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ProbeError(f"the loss must be one number, not {shape}; reduce it with .mean() or .sum()")
-    if value.grad_fn is None:
-        raise ProbeError("no gradient flows from the loss: it does not depend on a parameter that needs one")
     return value.reshape(())
+
+
+def error_rate(outputs: Any, targets: Any) -> float | None:
+    """Return the share of targets whose class is not the model's largest output.
+
+    Args:
+        outputs: what the model returned, as for `evaluate_loss`.
+        targets: class indices; those that cross-entropy ignores are left out.
+
+    Returns:
+        the share, or None where there are no classes: no class indices, or no logits that fit.
+    """
+    if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dtype == torch.bool:
+        return None
+    logits = outputs if isinstance(outputs, Tensor) else _field(outputs, "logits")
+    if logits is None:
+        return None
+    logits, targets = _by_class(logits, targets)
+    if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(targets.shape):
+        return None
+    counted = targets != _IGNORED
+    return float((logits.argmax(1) != targets)[counted].double().mean())
 
 
 def root_of(loss: Tensor) -> Node:
@@ -76,9 +113,7 @@ def _default_loss(logits: Tensor, targets: Any) -> Tensor:
                 f"targets of shape {tuple(targets.shape)} do not fit outputs of {tuple(logits.shape)}"
             )
         return F.mse_loss(logits, targets.to(logits.dtype))
-    if logits.ndim == targets.ndim + 1 and logits.ndim > 2 and logits.shape[:-1] == targets.shape:
-        logits = logits.flatten(0, -2)
-        targets = targets.flatten()
+    logits, targets = _by_class(logits, targets)
     if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(targets.shape):
         raise ProbeError(
             f"class targets of shape {tuple(targets.shape)} do not fit outputs of {tuple(logits.shape)}"
@@ -95,6 +130,13 @@ def _default_loss(logits: Tensor, targets: Any) -> Tensor:
             f"a target names class {wrong}, but the model has {logits.shape[1]} outputs, from class 0"
         )
     return F.cross_entropy(logits, targets)
+
+
+def _by_class(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return token outputs (…, classes) as (tokens, classes), their targets flat; others as they are."""
+    if logits.ndim == targets.ndim + 1 and logits.ndim > 2 and logits.shape[:-1] == targets.shape:
+        return logits.flatten(0, -2), targets.flatten()
+    return logits, targets
 
 
 def _logits(outputs: Any) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -14,7 +16,7 @@ from gradflow.probing.columns import Columns, unit_columns
 from gradflow.probing.loss import Loss, loss_name
 from gradflow.probing.metadata import describe_run
 from gradflow.probing.parameters import branch_columns, norm_together, parameter_columns
-from gradflow.probing.passes import run_passes
+from gradflow.probing.passes import Passes, run_passes
 from gradflow.record import Record
 from gradflow.record.schema import from_columns
 from gradflow.units import Inputs, UnitSelection
@@ -54,11 +56,27 @@ def probe(
         NoResidualUnitError: if the model has no residual unit and none was named.
         ProbeError: if there is no scalar loss with a gradient, or the model is compiled.
     """
-    model = eager(model)
-    passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+    with without_collection():
+        model = eager(model)
+        passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+        return make_record(model, passes, loss_name(loss, targets), bn, meta)
+
+
+def make_record(
+    model: nn.Module, passes: Passes, loss: str, bn: BatchNormMode, meta: Mapping[str, Any] | None
+) -> Record:
+    """Return the record of what `passes` showed of `model`.
+
+    Args:
+        model: the network.
+        passes: what was read.
+        loss: its name.
+        bn: how batch normalisation ran.
+        meta: as for `probe`.
+    """
     described = passes.described
     parameters = parameter_columns(passes.parameters, passes.parameter_gradients, described)
-    described_meta = describe_run(model, passes, loss_name(loss, targets), bn, meta)
+    described_meta = describe_run(model, passes, loss, bn, meta)
     keys = {
         "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,
         "seed": described_meta["seeds"][0] if described_meta["seeds"] else None,
@@ -82,7 +100,25 @@ def probe(
             "param_grad_norm": [norm_together(parameters, "grad_norm")],
         },
     }
-    return Record(**{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta)
+    return Record(
+        **{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta
+    )
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Put garbage collection off: in the middle of a probe it would walk all objects of the process.
+
+    A probe makes many small objects and no cycles, so it would set the collector off and
+    give it nothing to collect, for a tenth of a second with torch loaded.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _open_run_ends(

@@ -88,7 +88,7 @@ def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:
         quick = torch._foreach_norm(list(small.values()))  # noqa: SLF001 - no public name
         norms[list(small)] = torch.stack(quick).cpu().double().numpy()
     # Large, or its sum of squares may have left the range of the dtype, one way or the other.
-    for index in np.flatnonzero(~((norms > _LEAST) & (norms < math.inf))):
+    for index in np.flatnonzero(~((norms > _LEAST) & (norms < math.inf))).tolist():
         tensor = tensors[index]
         if tensor is not None:
             norms[index] = float(torch.linalg.vector_norm(tensor, dtype=torch.float64))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -38,14 +38,14 @@ class Parts:
         branch: b = (∂F/∂x)ᵀ ∂E/∂y_l.
         other: what reaches x_l from outside the unit; None for nothing.
         shortcut_is_total: s is the very memory of ∂E/∂y_l, which an identity hands on untouched.
-        together: their sum, if it was made in the engine's place.
+        in_order: all of them, in the order in which the engine adds them.
     """
 
     shortcut: Tensor | None
     branch: Tensor | None
     other: Tensor | None
     shortcut_is_total: bool = False
-    together: Tensor | None = None
+    in_order: Sequence[Tensor] = ()
 
 
 class UnaddableError(Exception):
@@ -83,8 +83,12 @@ class Listener(Protocol):
     def arrived(self, port: int, gradient: Tensor) -> None:
         """See the whole gradient of one port: ∂E/∂x_l, ∂E/∂y_l or ∂E/∂x_{l+1}."""
 
-    def parts(self, place: Place, parts: Parts) -> None:
-        """See the parts of ∂E/∂x_l, before autograd adds them up."""
+    def parts(self, place: Place, parts: Parts) -> Tensor | None:
+        """See the parts of ∂E/∂x_l, before autograd adds them up.
+
+        Returns:
+            their sum, if `place.adds` says that it takes the place of autograd's.
+        """
 
     def whole(self, place: Place, arriving: Tensor) -> None:
         """See ∂E/∂x_l as autograd made it, after its parts."""
@@ -103,9 +107,7 @@ class PartReader:
         places: each unit's ports, by number.
     """
 
-    def __init__(
-        self, units: Sequence[TracedUnit], root: Node, *, in_place_of_engine: bool = False
-    ) -> None:
+    def __init__(self, units: Sequence[TracedUnit], root: Node, *, in_place_of_engine: bool = False) -> None:
         ports: dict[Port, int] = {}
         self.places = [
             Place(
@@ -157,8 +159,8 @@ class PartReader:
                 hook = partial(self._arrives, listener, outputs)
                 stack.callback(node.register_prehook(hook).remove)
             for consumer, inputs in self._consumers.items():
-                hook = partial(self._passes, listener, inputs)
-                stack.callback(consumer.register_hook(hook).remove)
+                passes = partial(self._passes, listener, inputs)
+                stack.callback(consumer.register_hook(passes).remove)
             self._watched, self._consumers = {}, {}
             yield
         for place in self.places:
@@ -202,7 +204,14 @@ class PartReader:
         grad_inputs: tuple[Tensor | None, ...],
         grad_outputs: tuple[Tensor | None, ...],
     ) -> tuple[Tensor | None, ...] | None:
-        """Keep the part of a fork's gradient that has just been computed."""
+        """Keep the part of a fork's gradient that has just been computed.
+
+        Returns:
+            what is handed on in place of `grad_inputs`; None if that is they themselves.
+
+        Raises:
+            UnaddableError: if the parts cannot be added here.
+        """
         above = grad_outputs[0] if len(grad_outputs) == 1 else None
         handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:
@@ -220,7 +229,7 @@ class PartReader:
                 handed_on[index] = None
             if place.awaited == 0 and place.read:
                 together = self._hand_on(place, listener)
-                if handed_on is not None and together is not None:
+                if handed_on is not None:
                     handed_on[index] = together
         return None if handed_on is None else tuple(handed_on)
 
@@ -245,7 +254,7 @@ class PartReader:
         """Give a unit's parts to the listener, or keep them if they are mixed, and let go of them.
 
         Returns:
-            the sum of the parts, if it is to be made here.
+            what the listener made of them.
         """
         read, place.read = place.read, []
         by_role: dict[Role, Tensor | None] = {
@@ -256,11 +265,9 @@ class PartReader:
             place.kept["other"] = by_role["other"]
             return None
         untouched = [same for role, _, same in read if role == "shortcut"] == [True]
-        together = reduce(torch.add, (part for _, part, _ in read)) if place.adds is not None else None
-        listener.parts(
-            place, Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched, together)
-        )
-        return together
+        in_order = [part for _, part, _ in read]
+        parts = Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched, in_order)
+        return listener.parts(place, parts)
 
 
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +16,9 @@ from gradflow.probing.backward import BackwardMeasures, UnitGradients
 from gradflow.probing.batch_norm import BatchNormMode
 from gradflow.probing.forward import ForwardMeasures, UnitValues
 from gradflow.probing.loss import Loss, root_of
-from gradflow.probing.parts import PartReader, UnaddableError
+from gradflow.probing.parts import Listener, PartReader, UnaddableError
 from gradflow.probing.reductions import Reducer
+from gradflow.probing.together import Listeners
 from gradflow.probing.traced import TracedForward, traced_forward
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import batch_size
@@ -27,7 +26,6 @@ from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
 from gradflow.units.runs import Run, identity_runs
 from gradflow.units.tracing import TracedUnit
-from gradflow.units.traversal import named_parameters
 
 
 @dataclass(eq=False)
@@ -43,6 +41,7 @@ class Passes:
         numel: elements of each unit's x_l.
         parameters: the model's parameters, by name.
         parameter_gradients: for each parameter that needs a gradient, by name, the gradient or None.
+        input_gradients: gradients of the inputs, if they were taken.
         batch: samples in the batch.
         value: the loss.
         samples_coupled: whether batch statistics went into the gradient.
@@ -56,6 +55,7 @@ class Passes:
     numel: list[int]
     parameters: dict[str, Tensor]
     parameter_gradients: dict[str, Tensor | None]
+    input_gradients: tuple[Tensor | None, ...]
     batch: int
     value: Tensor
     samples_coupled: bool
@@ -81,23 +81,12 @@ def run_passes(
         ProbeError: if the batch is empty or there is no scalar loss with a gradient.
         NoResidualUnitError: if there is no unit.
     """
-    batch = batch_size(inputs)
-    if batch == 0:
-        raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
-    named = named_parameters(model)
-    if not any(parameter.requires_grad for parameter in named.values()):
-        raise ProbeError(
-            f"no parameter of {type(model).__name__} needs a gradient; "
-            "call model.requires_grad_() before probing"
-        )
+    batch, named = subject(model, inputs)
 
     def run(*, in_place_of_engine: bool) -> Passes:
         observer = ForwardMeasures(Reducer(batch))
-        with (
-            _no_collection(),
-            traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward,
-        ):
-            return _measured(forward, observer, named, batch, in_place_of_engine)
+        with traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward:
+            return measured(forward, observer, named, batch, in_place_of_engine=in_place_of_engine)
 
     try:
         return run(in_place_of_engine=True)
@@ -105,14 +94,45 @@ def run_passes(
         return run(in_place_of_engine=False)
 
 
-def _measured(
+def subject(model: nn.Module, inputs: Inputs) -> tuple[int, dict[str, Tensor]]:
+    """Return the samples in the batch, and the model's parameters by name.
+
+    Raises:
+        ProbeError: if the batch is empty, or no parameter needs a gradient.
+    """
+    batch = batch_size(inputs)
+    if batch == 0:
+        raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
+    named: dict[str, Tensor] = dict(model.named_parameters())
+    if not any(parameter.requires_grad for parameter in named.values()):
+        raise ProbeError(
+            f"no parameter of {type(model).__name__} needs a gradient; "
+            "call model.requires_grad_() before probing"
+        )
+
+    return batch, named
+
+
+def measured(
     forward: TracedForward,
     observer: ForwardMeasures,
     named: dict[str, Tensor],
     batch: int,
+    *,
     in_place_of_engine: bool,
+    also: Callable[[PartReader], Listener] | None = None,
 ) -> Passes:
-    """Run the backward pass that belongs to `forward`, with everything attached."""
+    """Run the backward pass that belongs to `forward`, with everything attached.
+
+    Args:
+        forward: the forward pass.
+        observer: has measured its values.
+        named: the model's parameters by name.
+        batch: samples in the batch.
+        in_place_of_engine: as for `PartReader`.
+        also: makes a second listener, for which the graph is kept whole, and the inputs'
+            gradients are taken, too.
+    """
     tracer, value = forward.tracer, forward.value
     parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     runs = identity_runs(tracer.units)
@@ -122,14 +142,15 @@ def _measured(
     backward = BackwardMeasures(reader.places, runs, observer.reducer)
     tracer.forget_graph()
     wanted = list(parameters.values())
-    if _stands_on_no_parameter(tracer.units, wanted):
+    if also is not None or _stands_on_no_parameter(tracer.units, wanted):
         wanted += forward.leaves
-    with reader.hooked(backward), forward.handling.recomputing():
+    listener: Listener = backward if also is None else Listeners(also(reader), backward)
+    with reader.hooked(listener), forward.handling.recomputing():
         gradients = torch.autograd.grad(
-            value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again
+            value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again or also is not None
         )
     if reader.needs_graph_again:
-        reader.read_mixed(tracer.units, backward)
+        reader.read_mixed(tracer.units, listener)
     return Passes(
         units=tracer.units,
         described=describe(named, tracer),
@@ -139,26 +160,11 @@ def _measured(
         numel=numel,
         parameters=named,
         parameter_gradients=dict(zip(parameters, gradients, strict=False)),
+        input_gradients=gradients[len(parameters) :],
         batch=batch,
         value=value.detach(),
         samples_coupled=forward.handling.samples_coupled,
     )
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Put garbage collection off: in the middle of a pass it would walk all objects of the process.
-
-    A probe makes many small objects and no cycles, so it would set the collector off and
-    give it nothing to collect, for a tenth of a second with torch loaded.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _stands_on_no_parameter(units: list[TracedUnit], parameters: list[Tensor]) -> bool:

@@ -6,9 +6,8 @@ right to 1e-6 in float32 and cheap beside the pass that is measured. A plain flo
 tensor first. So squares are summed in float32 over short blocks, and the blocks in
 float64.
 
-What costs time is fetching tensors from memory, so no tensor is read twice for what can be
-had of one reading. In particular, where a third tensor is known to be the sum of two, their
-inner product follows from three norms: 2⟨a, b⟩ = ‖a + b‖² − ‖a‖² − ‖b‖² (`polarised`).
+What costs time is fetching tensors from memory, so what is wanted of two tensors that stand
+beside each other is had of one reading of them (`Pair`, by `gradflow.probing.kernels`).
 
 Values whose squares leave the range of float32, or that are not finite, are found by
 their sum and measured again in float64, with the non-finite elements counted.
@@ -25,12 +24,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradflow.probing.kernels import add_and_sum, sum_products
+
 _BLOCK = 256
 _SHORTEST_BLOCK = 64
 """Shorter blocks are not worth their number; torch.sum adds pairwise and is as good."""
-
-_SMALLEST_RATIO = 1 / 16
-"""‖b‖ / ‖a‖ below which ⟨a, b⟩ is not taken from norms."""
 
 _SMALLEST_MEAN_SQUARE = 1e-30
 """Below this, squares of float32 numbers lose digits to gradual underflow (from 1.2e-38)."""
@@ -52,28 +50,21 @@ class Squares:
         return self.per_sample.sum()
 
 
-def polarised(total: Squares, first: Squares, second: Squares) -> Tensor | None:
-    """Return ⟨a, b⟩ for each sample from ‖a + b‖², ‖a‖² and ‖b‖², or None if that is too inexact.
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What was measured of two tensors a and b together.
 
-    The sums of squares are right to ε = 1e-7 for a sample and better for a batch, so with
-    r = ‖b‖ / ‖a‖ the cosine is off by at most ε (r + 1/r). Where one tensor is much the
-    smaller, that is too much, and it takes a product of the tensors.
-
-    Args:
-        total: of a + b.
+    Attributes:
         first: of a.
         second: of b.
+        total: of a + b; None if it was not asked for and not had for nothing.
+        inner: ⟨a, b⟩, shape (batch,).
     """
-    if not can_polarise(first, second):
-        return None
-    return (total.per_sample - first.per_sample - second.per_sample) / 2
 
-
-def can_polarise(first: Squares, second: Squares) -> bool:
-    """Whether two tensors are near enough in size for `polarised`."""
-    one, other = float(first.total), float(second.total)
-    smaller, larger = (one, other) if one < other else (other, one)
-    return 0 < larger < math.inf and smaller >= _SMALLEST_RATIO**2 * larger
+    first: Squares
+    second: Squares
+    total: Squares | None
+    inner: Tensor
 
 
 class Reducer:
@@ -102,6 +93,48 @@ class Reducer:
         again = _wide_squares(rows[torch.from_numpy(doubtful)])
         quick[doubtful] = again.per_sample.numpy()
         return Squares(torch.from_numpy(quick), again.nonfinite)
+
+    def pair(self, first: Tensor, second: Tensor) -> Pair:
+        """Measure two tensors of one shape, and their sum if that costs nothing."""
+        rows, others = self._rows(first), self._rows(second, first)
+        if _is_quick(rows) and others.dtype == rows.dtype:
+            sums = np.empty((4, len(rows)))
+            sum_products(rows.numpy(), others.numpy(), sums)
+            if _in_range(sums, rows.shape[1]):
+                return _pair_of(sums)
+        sizes = self.squares(first), self.squares(second)
+        return Pair(*sizes, None, self.inner(first, second, sizes))
+
+    def add(
+        self, first: Tensor, second: Tensor, reference: Tensor | None
+    ) -> tuple[Tensor, Pair, tuple[Tensor, Tensor] | None]:
+        """Add two tensors and measure them and their sum.
+
+        Args:
+            first: a.
+            second: b, of its shape and dtype.
+            reference: r, another of that shape, or None.
+
+        Returns:
+            a + b, as torch adds them; what was measured; and ⟨a, r⟩ and ⟨b, r⟩, shape (batch,).
+        """
+        beside = second if reference is None else reference
+        alike = first.stride() == second.stride() == beside.stride() and first.dtype == second.dtype
+        if alike and _is_quick(first) and _is_dense(first.shape, first.stride()):
+            total = torch.empty_like(first)
+            a, b, r, t = (self._rows(value).numpy() for value in (first, second, beside, total))
+            sums = np.empty((6, len(a)))
+            add_and_sum(a, b, r, t, sums)
+            if _in_range(sums, a.shape[1]):
+                products = torch.from_numpy(sums[4]), torch.from_numpy(sums[5])
+                return total, _pair_of(sums), None if reference is None else products
+        else:
+            total = first + second
+        pair = self.pair(first, second)
+        pair = Pair(pair.first, pair.second, self.squares(total), pair.inner)
+        if reference is None:
+            return total, pair, None
+        return total, pair, (self.inner(first, reference), self.inner(second, reference))
 
     def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
@@ -145,6 +178,21 @@ class Reducer:
         return self._scratch[: like.numel()].view(like.shape)
 
 
+def _pair_of(sums: NDArray[np.float64]) -> Pair:
+    """Return what the rows of `sums` say: ‖a‖², ‖b‖², ‖a + b‖² and ⟨a, b⟩."""
+    aa, bb, tt, ab = (torch.from_numpy(row) for row in sums[:4])
+    return Pair(Squares(aa, _NONE), Squares(bb, _NONE), Squares(tt, _NONE), ab)
+
+
+def _in_range(sums: NDArray[np.float64], length: int) -> bool:
+    """Whether three rows of sums of squares are neither spoilt by underflow nor by overflow or NaN.
+
+    Inner products are no larger than what they are products of.
+    """
+    squares = sums[:3]
+    return bool(squares.min() > _SMALLEST_MEAN_SQUARE * length and squares.max() < math.inf)
+
+
 def _wide_squares(rows: Tensor) -> Squares:
     wide = rows.double()
     return Squares(wide.square().sum(1), (~wide.isfinite()).sum())
@@ -155,9 +203,9 @@ def on_host(value: Tensor) -> bool:
     return value.device.type == "cpu"
 
 
-def _is_quick(rows: Tensor) -> bool:
+def _is_quick(value: Tensor) -> bool:
     """Whether sums in the tensor's own dtype will do, and may be looked at as soon as they are there."""
-    return rows.device.type == "cpu" and rows.dtype in (torch.float32, torch.float64)
+    return on_host(value) and value.dtype in (torch.float32, torch.float64)
 
 
 @lru_cache(maxsize=256)

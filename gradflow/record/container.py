@@ -14,14 +14,14 @@ import pandas as pd
 from gradflow.errors import RecordError
 from gradflow.record.merging import merge_meta
 from gradflow.record.metadata import Meta, as_json
-from gradflow.record.schema import KEYS, SCHEMA_VERSION, TABLES, conform, empty
+from gradflow.record.schema import ALWAYS_WRITTEN, KEYS, SCHEMA_VERSION, TABLES, conform, empty
 
 _KEYS = [key.name for key in KEYS]
 
 
 @dataclass(eq=False)
 class Record:
-    """What one measurement found: four tables and what was measured.
+    """What one measurement found: its tables, and what was measured.
 
     The tables have the columns of `gradflow.record.schema` and the metadata the keys of
     `gradflow.record.metadata`. Norms that are not finite are kept as they came; in JSON they are null.
@@ -31,6 +31,10 @@ class Record:
         parameters: one row a parameter tensor.
         checks: one row an equation and span.
         steps: one row a forward and backward pass.
+        jacobians: one row a Jacobian (`gradflow.singular_values`).
+        singular_values: one row a singular value, likewise.
+        paths: one row a length of path (`gradflow.path_gradients`).
+        lesions: one row a lesion (`gradflow.lesion`).
         meta: what was measured, and how.
     """
 
@@ -38,6 +42,10 @@ class Record:
     parameters: pd.DataFrame = field(default_factory=lambda: empty("parameters"))
     checks: pd.DataFrame = field(default_factory=lambda: empty("checks"))
     steps: pd.DataFrame = field(default_factory=lambda: empty("steps"))
+    jacobians: pd.DataFrame = field(default_factory=lambda: empty("jacobians"))
+    singular_values: pd.DataFrame = field(default_factory=lambda: empty("singular_values"))
+    paths: pd.DataFrame = field(default_factory=lambda: empty("paths"))
+    lesions: pd.DataFrame = field(default_factory=lambda: empty("lesions"))
     meta: Meta = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -45,8 +53,13 @@ class Record:
             setattr(self, table, conform(table, getattr(self, table)))
 
     def __repr__(self) -> str:
-        rows = ", ".join(f"{len(getattr(self, table))} {table}" for table in TABLES)
+        rows = ", ".join(f"{len(getattr(self, table))} {table.replace('_', ' ')}" for table in self.written)
         return f"Record({self.meta.get('model', {}).get('name', 'no model')}: {rows})"
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The tables that are kept on disk: the usual ones, and of the others those with a row."""
+        return tuple(table for table in TABLES if table in ALWAYS_WRITTEN or len(getattr(self, table)))
 
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the record to the directory `path`, whole or not at all.
@@ -68,12 +81,13 @@ class Record:
 
         Returns:
             `{"schema_version": …, "meta": {…}, "units": [{column: value, …}, …], "parameters": […],
-            "checks": […]}`.
+            "checks": […]}`, and of the tables that a record need not have those with a row.
         """
+        tables = [table for table in self.written if table != "steps"]
         return {
             "schema_version": SCHEMA_VERSION,
             "meta": as_json(self.meta),
-            **{table: _rows(getattr(self, table)) for table in ("units", "parameters", "checks")},
+            **{table: _rows(getattr(self, table)) for table in tables},
         }
 
     @staticmethod
@@ -89,7 +103,7 @@ class Record:
         """
         if not records:
             raise RecordError("no record to stack: give at least one")
-        for table in ("units", "parameters", "steps"):
+        for table in ("units", "parameters", "steps", "jacobians", "paths", "lesions"):
             _refuse_repeated([getattr(record, table) for record in records])
         tables = {table: _stack(table, [getattr(record, table) for record in records]) for table in TABLES}
         meta = merge_meta([record.meta for record in records])

@@ -10,6 +10,10 @@ _PURPOSE = {
     "parameters": "One row a parameter tensor, stem and head included.",
     "checks": "One row an equation and span.",
     "steps": "One row a forward and backward pass.",
+    "jacobians": "One row a Jacobian: a unit's branch or a span. Written by `gradflow spectrum` only.",
+    "singular_values": "One row a singular value of these. Written by `gradflow spectrum` only.",
+    "paths": "One row a length of path through the network. Written by `gradflow paths` only.",
+    "lesions": "One row a lesion of the network. Written by `gradflow lesions` only.",
 }
 
 _INTRODUCTION = (

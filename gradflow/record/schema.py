@@ -113,8 +113,16 @@ PARAMETERS = (
 
 CHECKS = (
     *KEYS,
-    Column("equation", "string", "", "number in He et al. 2016: 3, 4, 5"),
-    Column("form", "string", "", "forward; telescoped (measured branch parts) or vjp (paper's own form)"),
+    Column("equation", "string", "", "number in He et al. 2016, 1 to 9; plain: a plain network's product"),
+    Column(
+        "form",
+        "string",
+        "",
+        "forward; telescoped (measured branch parts), vjp (paper's own form) or blocked (branches blocked in "
+        "the backward pass); masked …: with the ReLU masks in place; outputs, gradients (eq. 9); product, "
+        "jacobians (plain)",
+    ),
+    Column("formula", "string", "", "what the statement says"),
     Column("span_start", "int64", "", "l: index of the first unit of the span"),
     Column("span_end", "int64", "", "L: the span ends at x_L"),
     Column("stage", "int64", "", "stage of the span"),
@@ -122,8 +130,8 @@ CHECKS = (
     Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
     Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
     Column("holds", "bool", "", "error ≤ tolerance"),
-    Column("expected_to_hold", "bool", "", "whether h and f of every unit of the span are identities"),
-    Column("detectable", "float64", "ratio", "smallest relative change of a branch term it would catch"),
+    Column("expected_to_hold", "bool", "", "whether the network is of the statement's form"),
+    Column("detectable", "float64", "ratio", "smallest relative change of one term or factor it would catch"),
     Column("finding", "string", "", "why it is not expected to hold; null where it is"),
 )
 
@@ -132,6 +140,58 @@ STEPS = (
     Column("loss", "float64", "loss", "value of the loss on the batch"),
     Column("param_grad_norm", "float64", _GRAD, "over all parameters"),
     Column("learning_rate", "float64", "", "learning rate of the step; null outside training"),
+    Column("error", "float64", "share", "of the batch's samples that were put into a wrong class"),
+    Column("test_loss", "float64", "loss", "mean loss on the test data after the step; null where not run"),
+    Column("test_error", "float64", "share", "of the test data put into a wrong class after the step"),
+)
+
+_JACOBIAN = (
+    *KEYS,
+    Column("jacobian", "string", "", "branch: ∂F/∂x of unit l; span: ∂x_L/∂x_l; both of the whole batch"),
+    Column("span_start", "int64", "", "l"),
+    Column("span_end", "int64", "", "L; of a branch l + 1"),
+)
+
+JACOBIANS = (
+    *_JACOBIAN,
+    Column("stage", "int64", "", "stage of unit l"),
+    Column("inputs", "int64", "elements", "columns of the Jacobian: elements of x_l"),
+    Column("outputs", "int64", "elements", "its rows"),
+    Column("mean_square", "float64", "", "‖J‖² / inputs (Frobenius): mean of σ² over the directions of x_l"),
+    Column("mean_square_error", "float64", "", "standard error of that estimate, over the probe vectors"),
+    Column("probes", "int64", "vectors", "random ±1 vectors that it was estimated with (Hutchinson)"),
+    Column("adjoint_error", "float64", "ratio", "|⟨Jv, w⟩ − ⟨v, Jᵀw⟩| / (‖Jv‖ ‖w‖ + ‖v‖ ‖Jᵀw‖)"),
+)
+
+SINGULAR_VALUES = (
+    *_JACOBIAN,
+    Column("order", "int64", "", "1 is the largest, 2 the next; −1 the smallest"),
+    Column("singular_value", "float64", "", "σ"),
+)
+
+PATHS = (
+    *KEYS,
+    Column("length", "int64", "units", "k: in how many units the path takes F; in all others the shortcut"),
+    Column("units", "int64", "units", "n: how many there are"),
+    Column("samples", "int64", "paths", "how many of the paths of this length were taken"),
+    Column("log_paths", "float64", "ln", "logarithm of how many there are, C(n, k)"),
+    Column("gradient", "float64", _GRAD, "mean over these paths of ‖∂E/∂x_0‖ along the one path"),
+    Column("gradient_error", "float64", _GRAD, "its standard error; 0 if every path was taken"),
+    Column("share", "float64", "ratio", "C(n, k) · gradient, over its sum over all lengths"),
+)
+
+LESIONS = (
+    *KEYS,
+    Column("lesion", "string", "", "none; remove: F left out of some units; reorder: units exchanged"),
+    Column("units", "string", "", "unit removed, or all of them; or 3<7: in the place of 3 runs 7"),
+    Column("count", "int64", "", "units removed, or pairs exchanged"),
+    Column("draw", "int64", "", "which of the random choices of so many, from 0"),
+    Column("kendall_tau", "float64", "correlation", "of the order of units with their own; 1 for unchanged"),
+    Column("batch", "int64", "samples", "batch size"),
+    Column("loss", "float64", "loss", "value of the loss on the batch"),
+    Column(
+        "error", "float64", "ratio", "samples whose largest output is another class; null without classes"
+    ),
 )
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -139,7 +199,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "parameters": PARAMETERS,
     "checks": CHECKS,
     "steps": STEPS,
+    "jacobians": JACOBIANS,
+    "singular_values": SINGULAR_VALUES,
+    "paths": PATHS,
+    "lesions": LESIONS,
 }
+
+ALWAYS_WRITTEN = ("units", "parameters", "checks", "steps")
+"""Tables that every record has on disk, empty or not. The others are there if they have a row.
+
+So a record without them is the same as before they existed, and a reader that does not know
+them reads the rest of a record that has them: neither needs another `SCHEMA_VERSION`.
+"""
 
 
 def empty(table: str) -> pd.DataFrame:
@@ -173,7 +244,7 @@ def conform(table: str, frame: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame
     """
     columns = TABLES[table]
     names = [column.name for column in columns]
-    unknown = sorted(set(frame) - set(names))
+    unknown = sorted({str(name) for name in frame} - set(names))
     if unknown:
         raise RecordError(
             f"table '{table}' has columns that schema version {SCHEMA_VERSION} does not declare: "

@@ -14,12 +14,21 @@ from gradflow.report.runs import Run
 
 @dataclass(frozen=True)
 class FigureKind:
-    """One figure of every report: `key` names its files."""
+    """One figure of a report.
+
+    Attributes:
+        key: names its files.
+        draw: makes it of the networks that have what it shows.
+        shows: what a reader sees in it, for those who do not.
+        caption: how to read it.
+        applies: whether a network has what it shows; without one there is no such figure.
+    """
 
     key: str
     draw: Callable[[Sequence[plots.Network]], Figure]
     shows: str
     caption: str
+    applies: Callable[[plots.Network], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,16 @@ class DrawnFigure:
 
 
 KINDS = (
+    FigureKind(
+        "training",
+        plots.plot_training,
+        "loss and error over training iterations, and gradient norm and shortcut share by unit and iteration",
+        "Above, loss and error of training batches and of the test data; below, over the same iterations, "
+        "every unit's gradient norm and the shortcut's share of its energy, ‖s‖² / (‖s‖² + ‖b‖²). Units are "
+        "counted from the input upwards; lines between them are stages. All other figures and tables are "
+        "of the last iteration.",
+        applies=lambda network: network.over_time is not None,
+    ),
     FigureKind(
         "gradient-norm",
         plots.plot_gradient_norm,
@@ -80,9 +99,9 @@ KINDS = (
         "checks",
         plots.plot_checks,
         "errors of the equation checks against their tolerances",
-        "Each check's residual, relative to the norms of its terms, and the largest that rounding explains "
-        "(dash). Where h or f is not the identity the equations need not hold; how far they are off is a "
-        "finding.",
+        "Each check's error over the largest that rounding explains: left of the line at 1 it holds. "
+        "Within a row, spans nearer to the loss lie lower. Where a network is not of a statement's form it "
+        "need not hold; how far it is off is a finding. An error of 0, or none at all, lies on the edge.",
     ),
     FigureKind(
         "parameters",
@@ -90,15 +109,43 @@ KINDS = (
         "gradient norm of every parameter tensor in the model's order",
         "Every parameter tensor, stem and head included.",
     ),
+    FigureKind(
+        "spectrum",
+        plots.plot_spectrum,
+        "singular values of the Jacobians of branches and spans",
+        "By what factors a branch, or a span of units, stretches a small change of its input, for the whole "
+        "batch: the largest few, and the root of the mean square over all directions of the input. A span "
+        "whose singular values are all 1 passes every signal and every gradient on unchanged.",
+        applies=lambda network: len(network.jacobians) > 0,
+    ),
+    FigureKind(
+        "paths",
+        plots.plot_paths,
+        "gradient norm along one path, and the share of all paths, by the length of the path",
+        "A network of n units has 2ⁿ paths, of which C(n, k) take the branch in k units. Left, the gradient "
+        "at x₀ along one path of length k; right, C(n, k) times that, over the sum of all lengths (Veit et "
+        "al. 2016). It is a sum of norms: paths that cancel each other count in full.",
+        applies=lambda network: len(network.paths) > 0,
+    ),
+    FigureKind(
+        "lesions",
+        plots.plot_lesions,
+        "error or loss after units are left out or exchanged",
+        "A unit is left out by leaving its branch out of its addition. Several are drawn at random, and so "
+        "are pairs of units that exchange places; Kendall’s τ is 1 for the units’ own order.",
+        applies=lambda network: len(network.lesions) > 0,
+    ),
 )
 
 
 def draw_figures(runs: Sequence[Run]) -> Iterator[DrawnFigure]:
-    """Draw every figure of `runs` together."""
-    networks = [run.network for run in runs]
-    names = ", ".join(run.label for run in runs)
+    """Draw every figure that `runs` have something for, those runs together."""
     for kind in KINDS:
-        figure = kind.draw(networks)
+        shown = [run for run in runs if kind.applies(run.network)]
+        if not shown:
+            continue
+        figure = kind.draw([run.network for run in shown])
+        names = ", ".join(run.label for run in shown)
         svg = plots.figure_to_svg(figure)
         figure.set_layout_engine("none")  # laid out once; the second time would take as long again
         alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."

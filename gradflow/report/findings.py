@@ -15,6 +15,7 @@ import pandas as pd
 
 from gradflow.plots import format_number as number
 from gradflow.plots import last_iteration
+from gradflow.report.path_findings import describe_lesions, describe_paths, describe_spectrum
 from gradflow.report.runs import Run
 from gradflow.statistics import find_replicate
 
@@ -30,6 +31,9 @@ def describe_run(run: Run) -> list[str]:
         *_shares(run),
         *_samples(run),
         *_equations(run),
+        *describe_spectrum(run.network),
+        *describe_paths(run.record),
+        *describe_lesions(run.network),
         *_not_finite(run),
     ]
     return sentences or ["Nothing was finite, so there is nothing to say about this run."]

@@ -18,6 +18,7 @@ from gradflow.report.tables import (
     Table,
     check_table,
     comparison_table,
+    other_tables,
     parameter_table,
     stage_table,
     unit_table,
@@ -37,6 +38,7 @@ class RunSection:
     checks: Table
     units: Table
     parameters: Table
+    others: Sequence[tuple[str, Table]]
 
 
 def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure]) -> str:
@@ -71,6 +73,7 @@ def _section(run: Run, index: int) -> RunSection:
         checks=check_table(run),
         units=unit_table(run),
         parameters=parameter_table(run),
+        others=other_tables(run),
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gradflow.record import TABLES, Column
 from gradflow.report.runs import Run
+from gradflow.statistics import summarise_checks
 
 _KEYS = ("iteration", "seed", "batch_index")
 _SUMMARY = (
@@ -32,6 +33,19 @@ _SUMMARY = (
     ("forward_branch_share", "branch share", "‖F‖² / (‖h‖² + ‖F‖²), median unit"),
     ("cancellation_min", "least ρ", "of any sample and unit"),
     ("survival_min", "least survival", "‖s + b‖ / ‖s‖ of any sample and unit"),
+)
+_CHECKS = (
+    ("verdict", "verdict", "holds, fails, or a finding where it need not hold", True),
+    ("equation", "equation", "number in He et al. 2016", True),
+    ("form", "form", "which statement goes by this number", True),
+    ("formula", "statement", "what is compared with what", True),
+    ("dtype", "dtype", "in which the network ran", True),
+    ("count", "hold", "how many of the checks of this statement hold", False),
+    ("span", "worst span", "l–L where the error is largest beside its tolerance", False),
+    ("error", "error", "‖residual‖ / Σ of the norms of its terms, there", False),
+    ("tolerance", "tolerance", "largest error that rounding explains, there", False),
+    ("detectable", "detects", "smallest relative change of a term that every check would catch", False),
+    ("finding", "finding", "why it need not hold, or is not compared", True),
 )
 
 
@@ -94,21 +108,27 @@ def parameter_table(run: Run) -> Table:
     return Table(_heads("parameters", run.network.parameters), run.network.parameters)
 
 
+def other_tables(run: Run) -> list[tuple[str, Table]]:
+    """Return the tables that only some records have, each with its name: those of `run` with a row."""
+    found = []
+    for name in ("jacobians", "singular_values", "paths", "lesions"):
+        frame = getattr(run.network, name)
+        if len(frame):
+            found.append((name.replace("_", " ").capitalize(), Table(_heads(name, frame), frame)))
+    return found
+
+
 def check_table(run: Run) -> Table:
-    """Return the checks of `run`, the largest error of each, with a verdict a row."""
-    checks = run.network.checks
-    verdicts = [
-        "holds" if holds else "fails" if expected else "finding"
-        for holds, expected in zip(
-            checks["holds"].fillna(value=False), checks["expected_to_hold"].fillna(value=False), strict=True
-        )
-    ]
-    heads = [Head("verdict", "verdict", "holds, fails, or a finding where it need not hold", text=True)]
-    heads += [head for head in _heads("checks", checks) if head.column not in {"holds", "expected_to_hold"}]
-    # What failed is looked for first.
-    ordered = checks.assign(verdict=verdicts, failed=[verdict == "fails" for verdict in verdicts])
-    ordered = ordered.sort_values("failed", ascending=False, kind="stable")
-    return Table(heads, ordered, ordered["verdict"].tolist())
+    """Return one row a statement, with the worst of its checks and a verdict; what fails comes first."""
+    statements = summarise_checks(run.network.checks)
+    rows = list(statements.itertuples())
+    frame = statements.assign(
+        span=[f"{row.span_start}–{row.span_end}" for row in rows],
+        count=[f"{row.held} of {row.checks}" for row in rows],
+        failed=statements["verdict"] == "fails",
+    ).sort_values("failed", ascending=False, kind="stable")
+    heads = [Head(*head) for head in _CHECKS if set(_cells(frame[head[0]])) != {"–"}]
+    return Table(heads, frame, frame["verdict"].tolist())
 
 
 def _summary_heads(frame: pd.DataFrame) -> list[Head]:

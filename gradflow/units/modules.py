@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from gradflow.units.graph import Port, between
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
-from gradflow.units.traversal import named_modules
 
 
 @contextmanager
@@ -30,7 +29,7 @@ def watching(model: nn.Module, tracer: UnitTracer, selected: Callable[[str], boo
     """
     with ExitStack() as stack:
         blocks = set(_named_blocks(model, selected)) if selected else set()
-        for name, module in named_modules(model).items():
+        for name, module in model.named_modules():
             if name in blocks or _may_add(module):
                 block = _Block(name, tracer) if name in blocks else None
                 running = _Running(name, tracer, block)
@@ -52,7 +51,7 @@ def _may_add(module: nn.Module) -> bool:
 def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
     """Yield the outermost modules that are selected."""
     chosen: list[str] = []
-    for name in named_modules(model):
+    for name, _ in model.named_modules():
         if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
             chosen.append(name)
             yield name
@@ -87,7 +86,7 @@ class _Block:
         self._units_before = 0
 
     def starts(self, values: list[Any]) -> None:
-        value = _first_tensor(values)
+        value = first_tensor(values)
         self._fork = Port.of(value) if value is not None else None
         self._units_before = len(self._tracer.units)
         if value is not None and self._fork is not None:
@@ -97,7 +96,7 @@ class _Block:
         fork, self._fork = self._fork, None
         if len(self._tracer.units) > self._units_before:
             return  # a residual addition stands inside: that is the unit
-        value = _first_tensor([output])
+        value = first_tensor([output])
         total = Port.of(value) if value is not None else None
         if value is None or fork is None or total is None:
             reason = "it was named, but its first input or output is no tensor that needs a gradient"
@@ -125,10 +124,11 @@ class _Block:
         self._tracer.found(unit, value)
 
 
-def _first_tensor(values: list[Any]) -> Tensor | None:
+def first_tensor(values: list[Any]) -> Tensor | None:
+    """Return the first floating-point tensor of a call's values; tuples and lists are walked."""
     for value in values:
         if isinstance(value, (tuple, list)):
-            inner = _first_tensor(list(value))
+            inner = first_tensor(list(value))
             if inner is not None:
                 return inner
         elif isinstance(value, Tensor) and value.is_floating_point():

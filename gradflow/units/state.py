@@ -8,8 +8,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from gradflow.units.traversal import named_modules
-
 
 @contextmanager
 def preserved_model(model: nn.Module) -> Iterator[None]:
@@ -17,7 +15,7 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
 
     Batch normalisation writes its running statistics in every training-mode forward pass.
     """
-    modules = list(named_modules(model).values())
+    modules = list(model.modules())
     modes = [module.training for module in modules]
     buffers = [
         (module, name, buffer)
@@ -35,4 +33,4 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
         for module, name, buffer in buffers:
             module._buffers[name] = buffer  # noqa: SLF001 - forward may have put another in its place
         if held:
-            torch._foreach_copy_(held, saved)  # noqa: SLF001 - no public name
+            torch._foreach_copy_(held, saved)

@@ -24,8 +24,9 @@ from gradflow.errors import ProbeError
 from gradflow.units.classification import Split, function_name, split_addition
 from gradflow.units.graph import Edge, Port, between, find_fork
 
-_IN_PLACE = {Tensor.add_, Tensor.__iadd__}
-_ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | _IN_PLACE
+IN_PLACE = {Tensor.add_, Tensor.__iadd__}
+ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | IN_PLACE
+"""The functions that add; `IN_PLACE` those that write into their first operand."""
 
 
 _REENTRANT = "CheckpointFunctionBackward"
@@ -161,7 +162,7 @@ class UnitTracer(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in self._overrides:
             func = self._overrides[func]
-        elif func in _ADDITIONS and torch.is_grad_enabled():
+        elif func in ADDITIONS and torch.is_grad_enabled():
             operands = _operands(args, kwargs)
             if operands is not None:
                 return self._add(func, args, kwargs, *operands)
@@ -235,7 +236,7 @@ class UnitTracer(TorchFunctionMode):
         name = self.running[-1] if self.running else ""
         if self._selected is not None and not self._selected(name):
             split: Split | str = "it is not among the units that were asked for"
-        elif func in _IN_PLACE and is_view(first):
+        elif func in IN_PLACE and is_view(first):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
             split = split_addition(find_fork(*ports))
@@ -248,6 +249,8 @@ class UnitTracer(TorchFunctionMode):
         alpha = kwargs.get("alpha", 1)
         if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":
             split = replace(split, shortcut="scaled")  # y = F + α x
+            if ports[1] == split.fork:
+                self.observer.fork_value(split.fork, second.detach())
         values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
         self.observer.operands(split, values[split.shortcut_operand], values[1 - split.shortcut_operand])
         result = func(*args, **kwargs)
@@ -268,15 +271,21 @@ class UnitTracer(TorchFunctionMode):
         return result
 
 
-def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
-    """Return the operands of an addition of two tensors of one shape that both have a history."""
+def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Return the operands of an addition of two tensors of one shape; None for any other."""
     first = args[0] if args else kwargs.get("input")
     second = args[1] if len(args) > 1 else kwargs.get("other")
-    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
-        return None
-    if first.shape != second.shape or first.grad_fn is None or second.grad_fn is None:
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)) or first.shape != second.shape:
         return None
     return first, second
+
+
+def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Return the operands of an addition of two tensors of one shape that both have a history."""
+    operands = summands(args, kwargs)
+    if operands is None or any(operand.grad_fn is None for operand in operands):
+        return None
+    return operands
 
 
 def is_view(value: Tensor) -> bool:

@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 
 import gradflow
 from gradflow import equations
@@ -20,7 +21,7 @@ def test_equations_hold_on_a_preactivation_network(cli) -> None:
     assert "FAILED" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     record = gradflow.load_record("runs/preact20-1")
-    assert set(record.checks["equation"]) == {"3", "4", "5"}
+    assert set(record.checks["equation"]) == set("123456789")
     assert set(record.checks["dtype"]) == {"float32", "float64"}
     assert record.checks.query("expected_to_hold")["holds"].all()
     assert len(record.units) == 9
@@ -45,6 +46,55 @@ def test_json_has_the_checks(cli) -> None:
         assert row["equation"] == "5"
         assert row["span"] == [0, 2]
         assert {"error", "tolerance", "holds", "expected_to_hold"} <= set(row)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--equations", "10"), "equation '10' is not checked; expected some of 1, 2, 3"),
+        (("--spans", "1-4"), "span 1-4 cannot be compared: x_1 and x_4 must be of one stage"),
+        (("--per-sample",), "bn='batch' lets batch normalisation couple the samples"),
+        (("--spans", "0-2", "--equations", "9"), "equation 9 is about the whole network"),
+    ],
+    ids=["no such equation", "a span across a stage", "samples that are coupled", "a span of eq. 9"],
+)
+def test_what_cannot_be_checked_is_refused(cli, options: tuple[str, ...], words: str) -> None:
+    """An equation that does not exist, a span across a stage, coupled samples: one line, status 2."""
+    assert words in cli("check", "--model", "preact20", *SMALL, *options).error
+
+
+def test_single_samples_are_checked_where_they_are_single(cli) -> None:
+    """With frozen statistics every sample is held to the tolerance."""
+    result = cli(
+        "check", "--model", "preact20", *SMALL, "--per-sample", "--bn", "frozen", "--equations", "4,5,8"
+    )
+    assert result.status == 0, result.stdout + result.stderr
+
+
+def test_a_model_without_identity_units_is_told(cli) -> None:
+    """Where no unit is of the form of eq. 3, that is said in a line, and the deviations are findings."""
+    result = cli("check", "--model", "resnet20", *SMALL, "--equations", "3,5")
+    assert result.status == 0
+    assert "no unit is an identity with a branch: equations 3 to 5" in result.stderr
+
+
+def test_a_plain_network_has_its_blocks_product(cli) -> None:
+    """Named blocks of a plain network are checked as a product; without names it is refused."""
+    blocks = ("--units", "stage[1-3].[0-9]+", "--equations", "plain", "--format", "json")
+    rows = json.loads(cli("check", "--model", "plain20", *SMALL, *blocks).stdout)["checks"]
+    assert {row["form"] for row in rows} == {"product", "jacobians"}
+    assert all(row["holds"] for row in rows if row["form"] == "jacobians")
+    assert "--units" in cli("check", "--model", "plain20", *SMALL).error
+
+
+def test_nan_weights_fail(cli, tmp_path) -> None:
+    """A checkpoint with a NaN makes checks fail with status 1: it is never taken for agreement."""
+    weights = gradflow.build_model("preact20", width=4).state_dict()
+    weights["stage1.1.branch.conv1.weight"][0] = float("nan")
+    torch.save(weights, tmp_path / "nan.pt")
+    result = cli("check", "--model", "preact20", *SMALL, "--checkpoint", str(tmp_path / "nan.pt"))
+    assert result.status == 1
+    assert "a term is not finite" in result.stdout
 
 
 def test_span_beyond_the_network_is_refused(cli) -> None:

@@ -113,7 +113,7 @@ def test_checks_fit_and_show_the_worst(capsys: pytest.CaptureFixture[str]) -> No
     lines = printed(capsys, checks_table(checks()))
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
-    assert "1 of 3" in text
+    assert "1/3" in text
     assert "FAILED" in text
     assert "finding" in text
 

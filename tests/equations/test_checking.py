@@ -30,10 +30,11 @@ def test_equations_hold_on_preactivation_networks(case: cases.Case, bn: str) -> 
     identity = checks[checks["expected_to_hold"]]
     assert set(identity["dtype"]) == {"float32", "float64"}
     assert set(zip(identity["equation"], identity["form"], strict=True)) == {
-        ("3", "forward"),
-        ("4", "forward"),
-        ("5", "telescoped"),
-        ("5", "vjp"),
+        *((number, "forward") for number in "123467"),
+        *((number, form) for number in "58" for form in ("telescoped", "vjp")),
+        ("8", "blocked"),
+        ("9", "outputs"),
+        ("9", "gradients"),
     }
     assert identity["holds"].all(), identity[~identity["holds"]].to_string()
     assert identity["finding"].isna().all()
@@ -44,6 +45,7 @@ def test_equations_hold_on_preactivation_networks(case: cases.Case, bn: str) -> 
 def test_equations_hold_on_a_transformer(case: cases.Case) -> None:
     """Attention and MLP units of GPT-2 are of the form of eq. 3, all in one chain."""
     checks = checks_of(case)
+    checks = checks[checks["equation"] != "9"]
     assert checks["expected_to_hold"].all()
     assert checks["holds"].all()
     assert (checks["span_end"] - checks["span_start"]).max() == 4
@@ -52,12 +54,33 @@ def test_equations_hold_on_a_transformer(case: cases.Case) -> None:
 @cases.each([RESNET20, RESNET29, cases.RESNET18])
 def test_post_activation_is_a_finding(case: cases.Case) -> None:
     """Where f is ReLU, the deviation is measured, far above rounding, and is no failure."""
-    checks = checks_of(case)
+    checks = checks_of(case, equations=["3", "4", "5"])
+    checks = checks[~checks["form"].str.startswith("masked")]
     assert not checks["expected_to_hold"].any()
     measured = checks.dropna(subset=["error"])
     assert not measured["holds"].any()
     assert (measured["error"] > 100 * measured["tolerance"]).all()
     assert measured["finding"].str.contains("f is relu").all()
+
+
+@cases.each([RESNET20, RESNET29, cases.RESNET18])
+@pytest.mark.parametrize("bn", ["batch", "running", "frozen"])
+def test_the_exact_form_holds_with_the_masks_in_place(case: cases.Case, bn: str) -> None:
+    """Where f is ReLU, eq. 4 and 5 hold as soon as its masks are there, forward and backward."""
+    checks = checks_of(case, equations=["4", "5", "8"], bn=bn)
+    masked = checks[checks["form"].str.startswith("masked")]
+    assert set(masked["form"]) == {"masked", "masked telescoped", "masked vjp", "masked blocked"}
+    assert masked["expected_to_hold"].all()
+    assert masked["holds"].all(), masked[~masked["holds"]].to_string()
+
+
+@cases.each([PREACT20, PREACT29, RESNET20])
+def test_eq_1_and_2_hold_everywhere(case: cases.Case) -> None:
+    """Every unit adds up its operands, and hands on f of that, whatever h and f are."""
+    checks = checks_of(case, equations=["1", "2"])
+    assert len(checks) == 2 * 2 * 9
+    assert checks["expected_to_hold"].all()
+    assert checks["holds"].all(), checks[~checks["holds"]].to_string()
 
 
 @cases.each([PREACT20, PREACT29])
@@ -84,7 +107,7 @@ def test_transitions_are_findings(case: cases.Case) -> None:
         ("dropout:0.5", "dropout"),
     ],
 )
-def test_other_shortcuts_are_findings(shortcut: str, words: str) -> None:
+def test_other_shortcuts_are_findings_of_eq_3(shortcut: str, words: str) -> None:
     """Where h is no identity, eq. 3 does not hold, and the finding says what h is."""
     model = build_model("preact14", width=4, shortcut=shortcut)
     checks = check(model, cases.images(2, 3, 8, 8)(), torch.tensor([1, 2]), equations="3").checks
@@ -94,12 +117,55 @@ def test_other_shortcuts_are_findings(shortcut: str, words: str) -> None:
     assert first["finding"].str.contains(f"h is a {words} shortcut").all()
 
 
+@pytest.mark.parametrize("family", ["preact", "resnet"])
 @pytest.mark.parametrize(
-    ("equations", "named"), [(["6"], "6"), (["3", "8", "x"], "8, x"), ([], r"\(none was asked for\)")]
+    "shortcut",
+    [
+        "scale:0.5",
+        "scale:1.1",
+        "scale:0.5,0.5",
+        "gate:exclusive,-1",
+        "gate:shortcut,-1",
+        "conv",
+        "dropout:0.5",
+    ],
+)
+def test_eq_6_to_8_hold_with_every_shortcut(shortcut: str, family: str) -> None:
+    """With λ, 1 − g(x), mask or 1×1 convolution in place, signal and gradient are what eq. 6 to 8 say."""
+    model = build_model(f"{family}26", width=4, shortcut=shortcut)
+    checks = check(model, cases.images(2, 3, 8, 8)(), torch.tensor([1, 2]), equations="678").checks
+    expected = checks[checks["expected_to_hold"]]
+    masked = "masked " if family == "resnet" else ""
+    assert set(expected["form"]) >= {f"{masked}telescoped", f"{masked}vjp", f"{masked}blocked"}
+    assert set(expected["equation"]) == ({"6", "7", "8"} if family == "preact" else {"7", "8"})
+    assert expected["holds"].all(), expected[~expected["holds"]].to_string()
+    assert (expected["span_end"] - expected["span_start"]).max() >= 3
+
+
+@cases.each([PREACT20, PREACT29])
+def test_eq_6_holds_where_the_shape_changes(case: cases.Case) -> None:
+    """A transition's padding or projection is λ like any other: one unit needs no end of its own shape."""
+    checks = checks_of(case, equations=["6"]).set_index("span_start")
+    for unit in (3, 6):
+        assert checks.loc[unit, "expected_to_hold"].all()
+        assert checks.loc[unit, "holds"].all()
+
+
+def test_unscaled_dropout_is_held_too() -> None:
+    """The paper's dropout multiplies by a mask of zeros and ones."""
+    model = build_model("preact26", width=4, shortcut="dropout:0.5,unscaled")
+    checks = check(model, cases.images(2, 3, 8, 8)(), torch.tensor([1, 2]), equations="8").checks
+    expected = checks[checks["expected_to_hold"]]
+    assert expected["holds"].all()
+    assert len(expected) > 10
+
+
+@pytest.mark.parametrize(
+    ("equations", "named"), [(["10"], "10"), (["3", "0", "x"], "0, x"), ([], r"\(none was asked for\)")]
 )
 def test_unknown_equations_are_refused(equations: list[str], named: str) -> None:
     """The error names what is not there, and lists what is."""
-    with pytest.raises(ProbeError, match=f"cannot check equation {named}; there are 3, 4, 5"):
+    with pytest.raises(ProbeError, match=f"cannot check equation {named}; there are 1, 2, 3.*9, plain"):
         check(Chain(), rows(), labels(), equations=equations)
 
 
@@ -114,24 +180,24 @@ def test_dtypes() -> None:
     assert list(check(Chain(), rows(), labels()).checks["dtype"].unique()) == ["float32", "float64"]
     double = check(Chain().double(), rows(dtype=torch.float64), labels()).checks
     assert list(double["dtype"].unique()) == ["float64"]
-    half = check(Chain(), rows(), labels(), dtypes=[torch.bfloat16]).checks
+    half = check(Chain(), rows(), labels(), dtypes=[torch.bfloat16], equations="12345678").checks
     assert list(half["dtype"].unique()) == ["bfloat16"]
     assert half["holds"].all()
     assert (half["error"] > 1e-5).any()  # and not float32 under another name
 
 
 def test_errors_are_of_the_size_of_rounding() -> None:
-    """Errors are near, but below, the roundoff of the dtype in which the network ran, not of another."""
-    checks = checks_of(PREACT20)
+    """The largest error is near, but below, the roundoff of the dtype in which the network ran."""
+    checks = checks_of(PREACT20, equations=["1", "4", "5"])
     identity = checks[checks["expected_to_hold"] & (checks["form"] != "vjp")]
     for dtype, errors in identity.groupby("dtype")["error"]:
-        assert UNIT_ROUNDOFF[dtype] / 100 < errors.median() < UNIT_ROUNDOFF[dtype]
+        assert UNIT_ROUNDOFF[dtype] / 100 < errors.max() < UNIT_ROUNDOFF[dtype]
 
 
 def test_the_models_own_precision_is_used_for_targets_too() -> None:
     """Floating-point targets are cast with the model, so that the float64 pass is one."""
     targets = torch.randn(5, 3)
-    checks = check(Chain(), rows(), targets).checks
+    checks = check(Chain(), rows(), targets, equations="12345678").checks
     assert checks["holds"].all()
     assert (checks[checks["dtype"] == "float64"]["error"] < 1e-15).all()
 
@@ -173,3 +239,41 @@ def test_named_blocks_are_findings() -> None:
     checks = check(model, PREACT20.inputs(), PREACT20.targets(), units=r"stage1\.\d", equations="3").checks
     assert not checks["expected_to_hold"].any()
     assert checks["finding"].str.contains("it has no shortcut").all()
+
+
+def test_a_network_in_place_is_checked_on_copies() -> None:
+    """Where an addition writes over its operand, values are kept as copies, and everything holds."""
+    checks = check(Chain(lambda x, f: f(x).add_(x)), rows(), labels(), equations="1345").checks
+    assert checks["holds"].all()
+    assert checks["error"].notna().all()
+
+
+def test_blocks_of_a_plain_network_are_a_product() -> None:
+    """The gradient of a plain network is the product of its blocks' Jacobians; W alone is not its signal."""
+    model = build_model("plain20", width=4)
+    checks = check(
+        model, PREACT20.inputs(), PREACT20.targets(), units=r"stage\d\.\d", equations=["plain"]
+    ).checks
+    jacobians = checks[checks["form"] == "jacobians"]
+    assert len(jacobians) == 2 * 9
+    assert jacobians["expected_to_hold"].all()
+    assert jacobians["holds"].all()
+    product = checks[checks["form"] == "product"]
+    assert not product["expected_to_hold"].any()
+    assert product["finding"].str.contains("BN and ReLU").all()
+
+
+def test_samples_that_are_coupled_are_no_single_samples() -> None:
+    """What is said of single samples is refused where batch statistics couple them, and checked elsewhere."""
+    case = PREACT20
+    with pytest.raises(ProbeError, match=r"bn='batch' lets batch normalisation couple.*take bn='frozen'"):
+        checks_of(case, per_sample=True)
+    checks = checks_of(case, per_sample=True, bn="frozen")
+    expected = checks[checks["expected_to_hold"]]
+    assert expected["holds"].all(), expected[~expected["holds"]].to_string()
+
+
+def test_a_network_without_batch_normalisation_couples_nothing() -> None:
+    """Then single samples may be asked for in any mode."""
+    checks = check(Chain(), rows(), labels(), per_sample=True, equations="345").checks
+    assert checks["holds"].all()

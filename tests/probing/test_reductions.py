@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gradflow.probing.reductions import Reducer, polarised
+from gradflow.probing.reductions import Reducer
 
 RIGHT = 1e-6
 """What measurements.md promises of a norm in float32."""
@@ -185,17 +185,33 @@ def test_scratch_memory_holds_no_result() -> None:
     assert first.tolist() == [8, 8]
 
 
-def test_polarised_inner_products() -> None:
-    """2⟨a, b⟩ = ‖a + b‖² − ‖a‖² − ‖b‖², unless one is so much smaller that the difference is lost."""
-    reducer = Reducer(4)
-    for ratio in (0.1, 1.0, 10.0):
-        first = LAYOUTS["many pieces"]()
-        second = ratio * (first + noise(*first.shape, seed=1))
-        norms = [reducer.squares(value) for value in (first + second, first, second)]
-        expected = (first.double() * second.double()).sum(1)
-        size = first.double().norm(dim=1) * second.double().norm(dim=1)
-        assert float(((polarised(*norms) - expected) / size).abs().max()) <= RIGHT * (ratio + 1 / ratio)
-    tiny = 1e-3 * first
-    assert polarised(*(reducer.squares(value) for value in (first + tiny, first, tiny))) is None
-    none = torch.zeros_like(first)
-    assert polarised(*(reducer.squares(value) for value in (none, none, none))) is None
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_pairs(layout: str, scale: float) -> None:
+    """What is measured of two tensors together is what is measured of each, and of their sum."""
+    first = LAYOUTS[layout]() * scale
+    second = (noise(*first.shape, seed=1) + 1) * scale
+    reducer = Reducer(len(first))
+    pair = reducer.pair(first, second)
+    total, same, products = reducer.add(first, second, first)
+    assert torch.equal(total, first + second)
+    for found in (pair, same):
+        for squares, value in ((found.first, first), (found.second, second), (found.total, total)):
+            if squares is not None:
+                assert torch.allclose(squares.per_sample, reducer.squares(value).per_sample, rtol=RIGHT)
+        size = (pair.first.per_sample * pair.second.per_sample).sqrt()
+        assert float(((found.inner - reducer.inner(first, second)).abs() / size).max()) <= RIGHT
+    assert same.total is not None
+    assert products is not None
+    assert torch.allclose(products[0], pair.first.per_sample, rtol=RIGHT)
+    assert float(((products[1] - pair.inner).abs() / size).max()) <= RIGHT
+
+
+def test_pairs_with_nothing_and_with_nan() -> None:
+    """Zeros have norm zero, and a NaN spoils its own sample alone."""
+    first, second = noise(3, 20), torch.zeros(3, 20)
+    first[1, 4] = math.nan
+    for pair in (Reducer(3).pair(first, second), Reducer(3).add(first, second, None)[1]):
+        assert pair.second.per_sample.tolist() == [0, 0, 0]
+        assert [math.isnan(number) for number in pair.first.per_sample] == [False, True, False]
+        assert int(pair.first.nonfinite) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from typing import Any
 
 import cases
 import pytest
@@ -11,8 +12,8 @@ import torch
 from small_networks import Chain, ConvolutionalChain, labels, pictures, rows, seeded
 from torch import Tensor, nn
 
-from gradflow.probing import backward, parts, self_test
-from gradflow.probing.reductions import Reducer, Squares
+from gradflow.probing import backward, parts, reductions, self_test
+from gradflow.probing.reductions import Pair, Reducer, Squares
 
 
 @cases.each([*cases.ZOO, cases.RESNET18, cases.GPT2])
@@ -66,13 +67,16 @@ def failed_lines(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[str]
 
 def test_it_fails_if_norms_are_off_by_a_thousandth(monkeypatch) -> None:
     """A negative control: all sums of squares 2 ‰ too large, so that norms are off by 1 ‰."""
-    squares = Reducer.squares
+    squares, pair_of = Reducer.squares, reductions._pair_of
 
-    def off(self: Reducer, value: Tensor) -> Squares:
-        found = squares(self, value)
+    def larger(found: Squares) -> Squares:
         return replace(found, per_sample=found.per_sample * 1.002)
 
-    monkeypatch.setattr(Reducer, "squares", off)
+    def pair_off(sums: Any) -> Pair:
+        return pair_of(sums * 1.002)
+
+    monkeypatch.setattr(Reducer, "squares", lambda self, value: larger(squares(self, value)))
+    monkeypatch.setattr(reductions, "_pair_of", pair_off)
     (line,) = failed_lines(seeded(Chain), rows(), labels())
     assert "agree with torch.autograd.grad" in line
     assert "1.0e-03" in line
@@ -83,8 +87,8 @@ def test_it_fails_if_a_part_is_lost(monkeypatch, part: str) -> None:
     """A negative control: one of the two parts is not handed on."""
     hand = backward.BackwardMeasures.parts
 
-    def lossy(self, place, found, *rest) -> None:
-        hand(self, place, replace(found, **{part: None}), *rest)
+    def lossy(self, place, found) -> Tensor | None:
+        return hand(self, place, replace(found, **{part: None}))
 
     monkeypatch.setattr(backward.BackwardMeasures, "parts", lossy)
     (line,) = failed_lines(seeded(Chain), rows(), labels())

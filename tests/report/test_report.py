@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from _records import make_record
+from _records import make_record, with_path_tables
 
 from gradflow.errors import RecordError
 from gradflow.plots.style import INK, PAPER
@@ -366,3 +366,46 @@ def test_empty_record_is_refused(tmp_path: Path) -> None:
     Record(units=pd.DataFrame(), meta=make_record(stages=(1,)).meta).save(tmp_path / "run")
     with pytest.raises(RecordError, match="has no residual unit to report on"):
         load_runs([tmp_path / "run"])
+
+
+def test_what_only_some_runs_have_is_shown_where_they_have_it(tmp_path: Path) -> None:
+    """Jacobians, paths and lesions have figures, tables and sentences if a run holds them, else nothing."""
+    with_path_tables(make_record(stages=(2, 2))).save(tmp_path / "with")
+    make_record(stages=(2, 2)).save(tmp_path / "without")
+    keys = ("spectrum", "paths", "lesions")
+    bare = write_report([tmp_path / "without"], tmp_path / "bare").read_text()
+    full = write_report([tmp_path / "with", tmp_path / "without"], tmp_path / "full").read_text()
+    for key in keys:
+        assert f'id="figure-{key}"' in full
+        assert f'id="figure-{key}"' not in bare
+        assert (tmp_path / "full" / "report" / f"{key}.png").exists()
+    for words in ("Jacobians: 5", "Singular values: 15", "Paths: 5", "Lesions: 7"):
+        assert words in full
+        assert words not in bare
+
+
+def test_sentences_about_jacobians_paths_and_lesions(tmp_path: Path) -> None:
+    """Each says the numbers of its table."""
+    with_path_tables(make_record(stages=(2, 2))).save(tmp_path / "run")
+    (run,) = load_runs([tmp_path / "run"])
+    text = " ".join(describe_run(run))
+    assert "The Jacobians ∂F/∂x of 4 branches have a root mean square singular value of" in text
+    assert "From x0 to x4 the root mean square singular value is" in text
+    assert "the largest 80." in text
+    # The shares are a binomial's with p = 0.6 / 1.6.
+    assert "Of all paths through the 4 units, those with 0 to 3 branches" in text
+    assert "a path has 1.5 branches, where the mean of all paths is 2." in text
+    assert "With all units the error is 0.07; with one left out it is 0.095 in the median" in text
+    assert "at most 0.11, without unit 3." in text
+    assert "With 2 units left out together the error is 0.205." in text
+
+
+def test_training_is_shown_where_there_was_one(report: Path, tmp_path: Path) -> None:
+    """A record of a training run has the figure over iterations; others have not."""
+    assert not (report / "report/training.svg").exists()
+    steps = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "error": [0.9, 0.8], "learning_rate": 0.1})
+    probed = make_record("preact", stages=(2, 2), checkpoint=TRAINED | {"iteration": 2})
+    Record(probed.units.assign(iteration=2), steps=steps, meta=probed.meta).save(tmp_path / "run")
+    page = write_report([tmp_path / "run"], tmp_path / "out")
+    assert (page.parent / "report/training.svg").is_file()
+    assert 'id="figure-training"' in page.read_text()

@@ -1,0 +1,105 @@
+"""Singular values of Jacobians at initialisation: what a span of units does to a small change.
+
+    python analyses/jacobian_spectra.py --data folder:IMAGES --data-name cifar10-jpeg75
+
+measures the Jacobians ∂F/∂x of branches and ∂x_L/∂x_l of spans, without forming them, of
+pre-activation, post-activation and plain networks and of two pre-activation networks with scaled
+branches, ten seeds each, and writes figures, numbers, predictions and a page to
+`reports/jacobian_spectra/`. What was measured is kept under `--work`, so it can be interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import provenance
+import torch
+from common.images import Images
+from common.refusal import in_one_line
+from spectra.figures import draw_branches, draw_spans
+from spectra.measuring import Case, cases, measure, spans
+from spectra.page import write_page
+from spectra.tables import branch_numbers, judge, span_numbers
+
+from gradflow.plots import figure_to_png, figure_to_svg
+from gradflow.record import Record
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")
+@click.option("--data-name", help="What a folder of images is called in the output.")
+@click.option("--depth", default="56", help="Layers, as in the zoo's names.")
+@click.option("--seeds", type=_COUNT, default=10, help="How many.")
+@click.option("--batch-size", type=_COUNT, default=2, help="Images a batch.")
+@click.option("--width", type=_COUNT, help="Channels of the first stage, if not the zoo's own.")
+@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/jacobian_spectra"),
+    help="Where measurements are kept.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/jacobian_spectra"),
+    help="Where the result goes.",
+)
+def main(
+    data: str,
+    data_name: str | None,
+    depth: str,
+    seeds: int,
+    batch_size: int,
+    width: int | None,
+    threads: int,
+    work: Path,
+    out: Path,
+) -> None:
+    """Measure singular values of the Jacobians of untrained networks, and hold them against theory."""
+    torch.set_num_threads(threads)
+    images = Images(data, data_name)
+    with in_one_line():
+        measured: dict[Case, Record] = {}
+        for case in cases(depth):
+            records = []
+            for seed in range(seeds):
+                click.echo(f"{case.title}, seed {seed}", err=True)
+                records.append(measure(case, depth, seed, images, batch_size, work, width=width))
+            measured[case] = Record.concat(records)
+        write_report(measured, depth, images.shown, out)
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+def write_report(measured: dict[Case, Record], depth: str, data: str, out: Path) -> None:
+    """Write figures, numbers, provenance and the page to `out`.
+
+    Raises:
+        RecordError: if `out` cannot be written.
+    """
+    ends = spans(depth)
+    found, branches = span_numbers(measured, ends), branch_numbers(measured)
+    verdicts = judge(measured, ends)
+    titles = {case.key: case.title for case in measured}
+    figures = {"spans": draw_spans(found, verdicts, titles), "branches": draw_branches(branches, titles)}
+    files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
+    files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
+    for name, frame in (("spans", found), ("branches", branches), ("predictions", verdicts)):
+        files[f"{name}.csv"] = frame.to_csv(index=False, float_format="%.5g").encode()
+    told = provenance.describe(
+        ["python", *sys.argv],
+        measured.values(),
+        data=data,
+        seeds={case.key: ", ".join(map(str, record.meta["seeds"])) for case, record in measured.items()},
+    )
+    files["provenance.json"] = provenance.to_json(told)
+    files["README.md"] = write_page(measured, depth, found, verdicts).encode()
+    provenance.write_output(out, files)
+
+
+if __name__ == "__main__":
+    main()

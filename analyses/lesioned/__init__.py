@@ -1,0 +1,1 @@
+"""What `paths_and_lesions.py` is made of."""

@@ -1,0 +1,156 @@
+"""Veit et al. 2016: which paths the gradient comes through, and how much a network misses its units.
+
+    python analyses/paths_and_lesions.py --data folder:IMAGES --data-name cifar10-jpeg75 \
+        --network preact20 --checkpoint preact20=preact20.pt
+
+measures gradients by length of path, and test errors with units left out or exchanged, of untrained
+networks and of the given checkpoints, ten repetitions each, and writes figures, numbers and a page to
+`reports/paths_and_lesions/`. What was measured is kept under `--work`, so it can be interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pandas as pd
+import provenance
+import torch
+from common.images import Images
+from common.refusal import in_one_line
+from lesioned.measuring import Case, measure, trained_error
+from lesioned.page import write_page
+from matplotlib.figure import Figure
+
+from gradflow import plots
+from gradflow.checkpoint import load_checkpoint
+from gradflow.plots import Network, figure_to_png, figure_to_svg
+from gradflow.record import Record
+
+_COUNT = click.IntRange(min=2)
+
+
+def read_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read `NETWORK=PATH` and `NETWORK=N`, several times.
+
+    Raises:
+        BadParameter: if one is no pair.
+    """
+    pairs = {}
+    for value in values:
+        network, equals, what = value.partition("=")
+        if not (network and equals and what):
+            raise click.BadParameter(f"'{value}' is no pair; expected NETWORK={param.metavar}", ctx, param)
+        pairs[network] = what
+    return pairs
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")
+@click.option("--data-name", help="What a folder of images is called in the output.")
+@click.option(
+    "--network", "networks", multiple=True, default=["preact20"], help="As in the zoo; may be repeated."
+)
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    metavar="PATH",
+    callback=read_pair,
+    help="Trained weights, as NETWORK=PATH; may be repeated.",
+)
+@click.option("--repetitions", type=_COUNT, default=10, help="Of each network.")
+@click.option(
+    "--fewer",
+    multiple=True,
+    metavar="N",
+    callback=read_pair,
+    help="Repetitions of a large network, as NETWORK=N; may be repeated.",
+)
+@click.option("--threads", type=click.IntRange(min=1), default=1, help="Threads that torch uses.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/paths_and_lesions"),
+    help="Where measurements are kept.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/paths_and_lesions"),
+    help="Where the result goes.",
+)
+def main(
+    data: str,
+    data_name: str | None,
+    networks: tuple[str, ...],
+    checkpoints: dict[str, str],
+    repetitions: int,
+    fewer: dict[str, str],
+    threads: int,
+    work: Path,
+    out: Path,
+) -> None:
+    """Measure paths and lesions of untrained and trained networks."""
+    torch.set_num_threads(threads)
+    images = Images(data, data_name)
+    with in_one_line():
+        paths: dict[Case, Record] = {}
+        lesions: dict[Case, Record] = {}
+        for network in networks:
+            weights = [
+                None,
+                *(load_checkpoint(path) for name, path in checkpoints.items() if name == network),
+            ]
+            for checkpoint in weights:
+                case = Case(network, checkpoint)
+                found = []
+                for repetition in range(int(fewer.get(network, repetitions))):
+                    click.echo(f"{case.title}, repetition {repetition}", err=True)
+                    found.append(measure(case, repetition, images, work))
+                paths[case] = Record.concat([of_paths for of_paths, _ in found])
+                lesions[case] = Record.concat([of_lesions for _, of_lesions in found])
+        errors = {case: trained_error(case, images, work) for case in paths if case.checkpoint is not None}
+        write_report(paths, lesions, errors, images.shown, out)
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+def write_report(
+    paths: dict[Case, Record], lesions: dict[Case, Record], errors: dict[Case, float], data: str, out: Path
+) -> None:
+    """Write figures, numbers, provenance and the page to `out`.
+
+    Raises:
+        RecordError: if `out` cannot be written.
+    """
+    labels = [case.title for case in paths]
+    averaged = [plots.networks_from(list(records.values()), labels) for records in (paths, lesions)]
+    files = {}
+    draw: tuple[Callable[[list[Network]], Figure], ...] = (plots.plot_paths, plots.plot_lesions)
+    for name, plot, networks in zip(("paths", "lesions"), draw, averaged, strict=True):
+        files[f"{name}.svg"] = figure_to_svg(plot(networks))
+        files[f"{name}.png"] = figure_to_png(plot(networks))
+        table = pd.concat([getattr(one, name).assign(network=one.label) for one in networks])
+        files[f"{name}.csv"] = table.to_csv(index=False, float_format="%.5g").encode()
+    records = [*paths.values(), *lesions.values()]
+    told = provenance.describe(
+        ["python", *sys.argv],
+        records,
+        data=data,
+        seeds={case.title: ", ".join(map(str, record.meta["seeds"])) for case, record in paths.items()},
+    )
+    told["checkpoints"] = {
+        case.network: record.meta["checkpoint"]
+        for case, record in paths.items()
+        if case.checkpoint is not None
+    }
+    files["provenance.json"] = provenance.to_json(told)
+    networks_of = dict(zip(lesions, averaged[1], strict=True))
+    files["README.md"] = write_page(paths, lesions, networks_of, errors).encode()
+    provenance.write_output(out, files)
+
+
+if __name__ == "__main__":
+    main()

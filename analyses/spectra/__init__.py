@@ -1,0 +1,1 @@
+"""What `jacobian_spectra.py` is made of."""

@@ -1,0 +1,140 @@
+"""Several processes under torchrun: the gradients of one that does their parts in turn, and a dead one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from _runs import small_model, write_images
+
+import gradflow
+from gradflow.cli.entry import run as command_line
+from gradflow.errors import TrainingError
+from gradflow.record import load_record
+from gradflow.training import Job
+
+OPTIONS = (
+    *("train", "--model", "preact8", "--width", "4", "--input-shape", "3,8,8", "--recipe", "he2016-short"),
+    *("--probe-every", "3", "--check-every", "0", "--probe-batch-size", "8", "--test-every", "6"),
+    *("--checkpoint-every", "3", "--batch-size", "8", "--quiet"),
+)
+
+
+def start(folder: Path, out: str, *more: str, processes: int = 1) -> subprocess.Popen[str]:
+    """Start a job that trains on the images in `folder`, in one process or under torchrun."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.Popen(
+        [
+            *(sys.executable, *(launcher if processes > 1 else []), "-m", "gradflow", *OPTIONS),
+            *(f"--data=folder:{folder}", f"--out={folder / out}", *more),
+        ],
+        env=os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_processes_train_as_one_that_takes_their_parts_in_turn(tmp_path: Path) -> None:
+    """Weights, losses and gradient norms are those of one process that averages the same two parts."""
+    write_images(tmp_path)
+    job = start(tmp_path, "job", "--iterations", "6", processes=2)
+    alone = start(tmp_path, "alone", "--iterations", "6", "--accumulate", "2")
+    assert (
+        command_line([*OPTIONS, f"--data=folder:{tmp_path}", f"--out={tmp_path / 'whole'}", "--iterations=6"])
+        == 0
+    )
+    for process in (job, alone):
+        _, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+    models = {
+        out: torch.load(tmp_path / out / "checkpoints/newest.pt")["model"]
+        for out in ("job", "alone", "whole")
+    }
+    learned = [name for name in models["job"] if "running" not in name and "num_batches" not in name]
+    for name in learned:
+        torch.testing.assert_close(models["job"][name], models["alone"][name], rtol=1e-5, atol=1e-7)
+    # Per-process BN is not whole-batch BN: the comparison above can fail.
+    assert not all(torch.allclose(models["job"][name], models["whole"][name], rtol=1e-3) for name in learned)
+    steps = {out: load_record(tmp_path / out).steps for out in ("job", "alone")}
+    for column in ("loss", "error", "param_grad_norm"):
+        assert steps["job"][column].tolist() == pytest.approx(steps["alone"][column].tolist(), rel=1e-5)
+    training = load_record(tmp_path / "job").meta["training"]
+    assert training["processes"] == 2
+    assert training["batch_norm"] == "in each process over its own samples"
+    assert len(load_record(tmp_path / "job").units) == 3 * 3  # only process 0 measures: 3 units, 3 times
+
+
+def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
+    """When one process is killed the job ends with an error; its checkpoint is whole and goes on."""
+    write_images(tmp_path)
+    job = start(tmp_path, "run", "--iterations", "3000", processes=2)
+    newest = tmp_path / "run/checkpoints/newest.pt"
+    deadline = time.monotonic() + 240
+    while not newest.exists() or torch.load(newest)["iteration"] < 3:
+        assert job.poll() is None, job.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(_child_of_rank(job.pid, 1), signal.SIGKILL)
+    _, said = job.communicate(timeout=240)
+    assert job.returncode not in {0, None}
+    assert "ChildFailedError" in said
+    reached = torch.load(newest)["iteration"]
+    assert 3 <= reached < 3000
+    assert load_record(tmp_path / "run").meta["training"]["iteration"] >= reached
+    # One process that takes both parts goes on from there; a limit of no time ends it at once.
+    resumed = start(tmp_path, "run", "--iterations", "3000", "--resume", "--stop-after", "0", processes=2)
+    _, said = resumed.communicate(timeout=240)
+    assert resumed.returncode == 0, said
+    assert torch.load(newest)["iteration"] > reached
+
+
+def _child_of_rank(parent: int, rank: int) -> int:
+    """Return the process that torchrun `parent` started as `rank`."""
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            words = (process / "stat").read_text().rpartition(")")[2].split()
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # gone, or another user's
+            continue
+        if int(words[1]) == parent and f"RANK={rank}".encode() in environment:
+            return int(process.name)
+    raise AssertionError(f"torchrun {parent} has no process of rank {rank}")
+
+
+def test_parts_are_disjoint_and_complete() -> None:
+    """The parts of all processes make up the batch, each image once, in the order of one process's parts."""
+    device = torch.device("cpu")
+    taken = [
+        Job(rank, 2, device).part(24, accumulate=3, index=index) for index in range(3) for rank in range(2)
+    ]
+    assert [number for part in taken for number in range(24)[part]] == list(range(24))
+    alone = [Job(0, 1, device).part(24, accumulate=6, index=index) for index in range(6)]
+    assert alone == taken
+
+
+def test_a_batch_that_cannot_be_divided_is_refused() -> None:
+    """The line says which batch sizes can."""
+    with pytest.raises(TrainingError, match="take a --batch-size that is a multiple of 6"):
+        Job(0, 2, torch.device("cpu")).part(16, accumulate=3, index=0)
+
+
+def test_one_process_averages_with_nobody() -> None:
+    """In a job of one process the network itself is trained, and every value is its own."""
+    job = Job(0, 1, torch.device("cpu"))
+    model = small_model()
+    assert job.averaging(model) is model
+    assert job.mean(torch.tensor([2.0])).item() == 2
+    assert job.from_first("here") == "here"
+    assert job.any(flag=True)
+    assert not job.any(flag=False)
+    assert job.batch_norm() == "over the samples of each part of a batch"
