@@ -113,7 +113,7 @@ def depth_rows(net: Net, run: Pass, seed: int) -> Iterator[dict[str, float]]:
     for layer, (state, gradient) in enumerate(zip(run.states, gradients, strict=True)):
         row = {"layer": layer, "energy": _energy(state), "gradient": _energy(gradient)}
         if layer < net.layers:
-            arriving, seen = gradients[layer + 1], run.rectified[layer]
+            arriving, seen = gradients[layer + 1], run.rectified[layer].detach()
             row["parameter"] = float((arriving.square().sum(1) * seen.square().sum(1)).mean())
         yield row
 

@@ -68,12 +68,9 @@ def worst_error(gains: pd.DataFrame, shortcut: str) -> float:
 
 
 def _rate(gains: pd.DataFrame, column: str) -> float:
-    known = gains[gains[column] > 0]
-    return float(
-        np.mean(
-            [
-                slope(chain["units_between"].to_numpy(float), np.log(chain[column].to_numpy(float)))
-                for _, chain in known.groupby("stage")
-            ]
-        )
-    )
+    slopes = [
+        slope(chain["units_between"].to_numpy(float), np.log(chain[column].to_numpy(float)))
+        for _, chain in gains[gains[column] > 0].groupby("stage")
+        if len(chain) > 1
+    ]
+    return float(np.mean(slopes)) if slopes else np.nan

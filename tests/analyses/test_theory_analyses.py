@@ -128,19 +128,19 @@ def test_a_wrong_lambda_is_not_exact() -> None:
     assert summary.worst_error(gains, "scale:0.5") == pytest.approx(1e-3)
 
 
-@pytest.mark.parametrize(("table", "depth", "cases"), [("1", "14", 13), ("2", "20", 5)])
+@pytest.mark.parametrize(("table", "cases", "error"), [("1", 13, "12.35"), ("2", 5, "5.46")])
 def test_tables_have_every_case_with_its_equations(
-    tmp_path: Path, table: str, depth: str, cases: int
+    tmp_path: Path, table: str, cases: int, error: str
 ) -> None:
     """Each case has a row with the paper's error; every statement that must hold does."""
-    options = ["--table", table, "--depth", depth, "--batch-size", "2"]
+    options = ["--table", table, "--depth", "14", "--batch-size", "2"]
     result = run("tables_at_initialisation", tmp_path, *options)
     page = check_output(result, tmp_path / "out", "gradients", "shares")
     assert len(pd.read_csv(tmp_path / "out" / "cases.csv")) == cases
     equations = pd.read_csv(tmp_path / "out" / "equations.csv")
     assert (equations["exact"] == equations["exact_due"]).all()
     assert equations["exact_due"].sum() > 0
-    assert "| 6.61 |" in page
+    assert f"| {error} |" in page
 
 
 def test_the_papers_errors_are_its_own() -> None:
