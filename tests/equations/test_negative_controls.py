@@ -10,7 +10,7 @@ import cases
 import pandas as pd
 import pytest
 import torch
-from small_networks import Chain, labels, rows, seeded
+from small_networks import Chain, LinearBranches, labels, rows, seeded
 
 from gradflow import check
 from gradflow.equations import checking
@@ -175,6 +175,28 @@ def test_a_single_changed_element_is_caught(element: int) -> None:
         capture.gradients[capture.units[2].fork] = gradient
 
     assert (2, 5) in failing(checks_after(spoil), "5", "telescoped")
+
+
+@pytest.mark.parametrize("sample", [0, 4])
+def test_one_sample_off_is_caught_where_each_is_held_to_the_tolerance(sample: int) -> None:
+    """A small sample that is off by a thousandth is lost in the batch's norm, and is not in its own."""
+
+    def verdicts(*, spoilt: bool, per_sample: bool) -> pd.DataFrame:
+        inputs = rows(dtype=torch.float64)
+        # All of this sample's terms are a thousand million million times smaller than the others'.
+        inputs[sample] *= 1e-15
+        model = LinearBranches(*[torch.eye(4) / 2] * 3).double()
+        with captured(model, inputs, loss=torch.sum) as capture:
+            if spoilt:
+                capture.branches[1][sample] *= 1 + THOUSANDTH
+            found = evaluate(capture, ["1", "3", "4"], None, "float64", per_sample=per_sample)
+            return pd.DataFrame(found)
+
+    assert verdicts(spoilt=False, per_sample=True)["holds"].all()
+    assert verdicts(spoilt=True, per_sample=False)["holds"].all()
+    caught = verdicts(spoilt=True, per_sample=True)
+    for statement in (("1", "forward"), ("3", "forward"), ("4", "forward")):
+        assert failing(caught, *statement) == spans_of(caught, *statement, 1)
 
 
 def test_exchanged_branches_are_caught() -> None:
