@@ -102,6 +102,11 @@ class SpanStatements:
         if spans is None:
             others = [position for position in range(first, end + 1) if position != near]
             groups = {near: others}
+            if not forward and self._chain.post_activation == "relu":
+                # How far a gradient is off, unit by unit; of a signal eq. 3 says it.
+                groups |= {unit + 1: [unit] for unit in range(first + 1, end - 1)}
+                if not flow.multiplies() and end - first > 1:
+                    groups[first + 1] = [first]
         else:
             groups = {}
             for start, stop in spans:
