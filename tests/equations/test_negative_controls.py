@@ -254,6 +254,20 @@ def test_nan_never_passes() -> None:
     assert checks[~reached]["holds"].all()
 
 
+def test_nan_fails_even_where_a_deviation_is_a_finding() -> None:
+    """A post-activation network is off in eq. 3 to 5, which is a finding; a NaN in it is a failure."""
+    model = seeded(lambda: Chain(lambda x, f: torch.relu(x + f(x))))
+    honest = check(model, rows(), labels(), equations="345").checks
+    unmasked = ~honest["form"].str.startswith("masked")
+    assert not honest[unmasked]["expected_to_hold"].any()
+    with torch.no_grad():
+        model.branches[0][2].bias[0] = math.nan
+    checks = check(model, rows(), labels(), equations="345").checks
+    assert not checks["holds"].any()
+    assert checks["expected_to_hold"].all()
+    assert checks["finding"].str.contains("a term is not finite").all()
+
+
 def test_overflow_never_passes() -> None:
     """Nor does a network whose values overflow, and no warning of a library's comes through."""
     model = seeded(lambda: Chain(units=3))
