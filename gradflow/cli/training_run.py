@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +65,9 @@ class Ending:
 def run_training(request: TrainingRequest, words: Sequence[str]) -> Ending | None:
     """Train as asked; return how it ended, in process 0 of the job."""
     device = find_device(request.device)
-    _check_destination(request)
     with stoppable(request.stop_after) as stop, joined(device) as job, blaming(f"training {request.spec}"):
+        if job.is_first:  # of several that try the lock at once, one would find it taken
+            _check_destination(request)
         outcome = _train(request, words, job, stop)
         if not job.is_first:
             return None
@@ -119,7 +121,7 @@ def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop)
             job=job,
             resume=request.resume,
             on_step=_measuring(request, words, plan, images, source, options),
-            locate=locate_divergence,
+            locate=partial(locate_divergence, units=request.units),
             watchers=watchers,
             should_stop=stop,
         )
@@ -150,6 +152,7 @@ def _details(
         "probe-every": request.probe_every,
         "check-every": request.check_every,
         "probe-batch-size": request.probe_batch_size,
+        "units": request.units,
     }
 
 

@@ -37,6 +37,7 @@ def pack(
     iteration: int,
     best: Mapping[str, float] | None,
     last_error: float | None,
+    recorded: bool,
     data: Mapping[str, Any],
     run: Mapping[str, Any],
 ) -> bytes:
@@ -48,6 +49,7 @@ def pack(
         iteration: steps done.
         best: `iteration` and `test_error` of the best weights so far, if there was a test.
         last_error: of the last test, if there was one.
+        recorded: whether the run has a record.
         data: `name` and `normalisation`, the latter as `keep_normalisation` returns it.
         run: what the run is, in plain values.
     """
@@ -59,6 +61,7 @@ def pack(
         "random": random_state(),
         "best": None if best is None else dict(best),
         "last_error": last_error,
+        "recorded": recorded,
         "data": dict(data),
         "run": dict(run),
     }

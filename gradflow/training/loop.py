@@ -57,13 +57,15 @@ class Training:
         self._watchers = watchers if steps.job.is_first else ()
         self._best: dict[str, float] | None = None
         self._last_error: float | None = None
+        self._saved = 0
 
     def resume(self, state: checkpoints.State) -> int:
         """Put everything back as it was when `state` was saved; return the steps done."""
         checkpoints.restore(state, self._steps.model, self._steps.optimizer)
         self._best = state["best"]
         self._last_error = state["last_error"]
-        return int(state["iteration"])
+        self._saved = int(state["iteration"])
+        return self._saved
 
     def run(self, iteration: int, should_stop: Callable[[], bool]) -> Outcome:
         """Make the steps after `iteration`, until all are made or `should_stop` says so.
@@ -126,11 +128,10 @@ class Training:
         where = ""
         if self._locate is not None:
             where = f"; {self._locate(self._steps.model, *self._steps.part(iteration, 0))}"
-        kept = (iteration - 1) // self._plan.checkpoint_every * self._plan.checkpoint_every
         return (
             f"training diverged at iteration {iteration:,}: loss {row['loss']:.3g}, gradient norm "
             f"{row['param_grad_norm']:.3g} at learning rate {row['learning_rate']:g}{where}. The checkpoint "
-            f"of iteration {kept:,} is kept in '{self._out}'; start again with a lower --learning-rate"
+            f"of iteration {self._saved:,} is kept in '{self._out}'; start again with a lower --learning-rate"
         )
 
     def _run_test(self, iteration: int) -> None:
@@ -151,6 +152,7 @@ class Training:
 
     def _save(self, iteration: int, name: str) -> None:
         """Write record and checkpoint, in this order: tables can be cut back, but not be made up."""
+        self._saved = iteration
         if not self._steps.job.is_first:
             return
         content = self._pack(iteration)
@@ -172,6 +174,7 @@ class Training:
             iteration=iteration,
             best=self._best,
             last_error=self._last_error,
+            recorded=bool(self._history.meta),
             data=kept,
             run=self._plan.identity(),
         )

@@ -235,6 +235,7 @@ def test_resuming_another_run(trains: Cli) -> None:
     assert "name was he2016-short and is he2016" in trains(*SMALL, *resume, "--recipe", "he2016").error
     assert "model was preact8 and is resnet8" in trains(*SMALL, *resume, "--model", "resnet8").error
     assert "probe-every was 2 and is 5" in trains(*SMALL, *resume, "--probe-every", "5").error
+    assert "units was not said and is stage1.*" in trains(*SMALL, *resume, "--units", "stage1.*").error
     assert trains(*SMALL, *resume).status == 0
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from _runs import run, same_bits, short_plan, write_images
+from _runs import run, same_bits, short_plan, small_model, write_images
 from torch import nn
 
 import gradflow
@@ -217,6 +217,30 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"cannot be resumed: the record .* is damaged"):
         run(tmp_path / "run", on_step=probing, resume=True)
     assert table.read_bytes() == b"?"
+
+
+def test_lost_record_is_refused(tmp_path: Path) -> None:
+    """Where the tables are gone a run does not go on without them; one that never had any does."""
+    run(tmp_path / "run", on_step=probing, should_stop=lambda: True)
+    (tmp_path / "run/record.json").unlink()
+    with pytest.raises(TrainingError, match=r"cannot be resumed: .*record\.json"):
+        run(tmp_path / "run", on_step=probing, resume=True)
+    run(tmp_path / "bare", should_stop=lambda: True)
+    assert run(tmp_path / "bare", resume=True)[1].finished
+
+
+def test_another_record_is_not_overwritten(tmp_path: Path) -> None:
+    """A run does not begin over a probe's record, nor over that of a run whose checkpoints are gone."""
+    record = probing(0, small_model())
+    assert record is not None
+    record.save(tmp_path / "probe")
+    run(tmp_path / "run", on_step=probing, should_stop=lambda: True)
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    for name in ("probe", "run"):
+        before = (tmp_path / name / "record.json").read_bytes()
+        with pytest.raises(TrainingError, match="holds a record but no checkpoint"):
+            run(tmp_path / name, on_step=probing, resume=True)
+        assert (tmp_path / name / "record.json").read_bytes() == before
 
 
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
