@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gradflow.determinism import random_state
 from gradflow.errors import TrainingError
 from gradflow.importing import describe
 from gradflow.record.files import explained, write_file
@@ -34,6 +33,7 @@ def pack(
     model: nn.Module,
     optimizer: Optimizer,
     *,
+    random: Sequence[Mapping[str, Any]],
     iteration: int,
     best: Mapping[str, float] | None,
     last_error: float | None,
@@ -46,6 +46,7 @@ def pack(
     Args:
         model: the network.
         optimizer: with its momentum.
+        random: `random_state()` of each of the job's processes.
         iteration: steps done.
         best: `iteration` and `test_error` of the best weights so far, if there was a test.
         last_error: of the last test, if there was one.
@@ -58,7 +59,7 @@ def pack(
         "model": model.state_dict(),
         "iteration": iteration,
         "optimizer": optimizer.state_dict(),
-        "random": random_state(),
+        "random": [dict(one) for one in random],
         "best": None if best is None else dict(best),
         "last_error": last_error,
         "recorded": recorded,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gradflow.data.normalisation import keep_normalisation
+from gradflow.determinism import random_state
 from gradflow.errors import TrainingError
 from gradflow.record.files import sha256
 from gradflow.training import checkpoints
@@ -142,20 +143,21 @@ class Training:
         improved = self._best is None or error < self._best["test_error"]
         if improved:
             self._best = {"iteration": iteration, "test_error": error}
+        best = self._pack(iteration) if improved else None
         if not job.is_first:
             return
         self._history.add_test(iteration, loss, error)
         for watcher in self._watchers:
             watcher.tested(iteration, loss, error)
-        if improved:
-            checkpoints.write_checkpoint(self._out, checkpoints.BEST, self._pack(iteration))
+        if best is not None:
+            checkpoints.write_checkpoint(self._out, checkpoints.BEST, best)
 
     def _save(self, iteration: int, name: str) -> None:
         """Write record and checkpoint, in this order: tables can be cut back, but not be made up."""
         self._saved = iteration
-        if not self._steps.job.is_first:
-            return
         content = self._pack(iteration)
+        if content is None:
+            return
         self._history.write(
             self._out,
             checkpoint={"name": name, "sha256": sha256(content), "iteration": iteration},
@@ -165,18 +167,23 @@ class Training:
         for watcher in self._watchers:
             watcher.saved(iteration)
 
-    def _pack(self, iteration: int) -> bytes:
+    def _pack(self, iteration: int) -> bytes | None:
+        """Return a checkpoint's bytes; None in all processes but the first, which must call this, too."""
+        random = self._steps.job.from_each(random_state())
+        if not self._steps.job.is_first:
+            return None
         data = self._steps.data
         kept = {"name": data.images.name, "normalisation": keep_normalisation(data.normalisation)}
         return checkpoints.pack(
             self._steps.model,
             self._steps.optimizer,
+            random=random,
             iteration=iteration,
             best=self._best,
             last_error=self._last_error,
             recorded=bool(self._history.meta),
             data=kept,
-            run=self._plan.identity(),
+            run=self._plan.identity(self._steps.job.size),
         )
 
     def _describe(self, iteration: int) -> dict[str, Any]:

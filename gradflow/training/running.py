@@ -79,7 +79,7 @@ def train(
         iteration = 0 if state is None else int(state["iteration"])
         history = History(plan.seed)
         if state is not None:
-            require_same_run(state, plan.identity(), out)
+            require_same_run(state, plan.identity(job.size), out)
             if job.is_first:
                 history = read_history(out, plan.seed, iteration, recorded=state.get("recorded", False))
         training = Training(
@@ -94,8 +94,7 @@ def train(
         )
         if state is not None:
             training.resume(state)
-            if job.is_first:
-                set_random_state(state["random"])
+            set_random_state(state["random"][job.rank])
         return training.run(iteration, should_stop)
 
 

@@ -25,7 +25,7 @@ from gradflow.checkpoint import load_checkpoint, load_into
 from gradflow.errors import TrainingError
 from gradflow.record import TABLES, Record, load_record
 from gradflow.training import checkpoints, history
-from gradflow.training.checkpoints import NEWEST
+from gradflow.training.checkpoints import NEWEST, read_newest, require_same_run
 from gradflow.training.directory import locked
 
 OPTIONS = (
@@ -192,6 +192,10 @@ def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     ):
         with pytest.raises(TrainingError, match=difference):
             run(tmp_path / "run", plan, on_step=probing, resume=True)
+    state = read_newest(tmp_path / "run")
+    assert state is not None
+    with pytest.raises(TrainingError, match="processes was 1 and is 2"):
+        require_same_run(state, short_plan().identity(processes=2), tmp_path / "run")
     with pytest.raises(TrainingError, match="holds a run already; continue it with --resume"):
         run(tmp_path / "run", on_step=probing)
     assert (tmp_path / "run/checkpoints" / NEWEST).read_bytes() == before
