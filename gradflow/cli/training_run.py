@@ -33,7 +33,7 @@ from gradflow.training import (
     resolve,
     train,
 )
-from gradflow.training.directory import locked
+from gradflow.training.directory import LOCK, locked
 
 if TYPE_CHECKING:
     from gradflow.training import ImageTensors, Outcome, Watcher
@@ -210,7 +210,8 @@ def _check_destination(request: TrainingRequest) -> None:
         return
     if out.exists() and not out.is_dir():
         raise RecordError(f"{out} is a file; choose another --out")
-    if out.exists() and any(out.iterdir()) and not request.resume:
+    begun = {entry.name for entry in out.iterdir()} - {LOCK, EVENTS} if out.exists() else set()
+    if begun and not request.resume:  # those two are there as soon as a run tries to begin
         raise RecordError(
             f"{out} exists and is kept; continue its run with --resume, or choose another --out"
         )
