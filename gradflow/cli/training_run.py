@@ -19,7 +19,6 @@ from gradflow.cli.subject import DEFAULT_INPUT_SHAPE, model_options
 from gradflow.cli.training_request import TrainingRequest
 from gradflow.data import DataSource, Split, open_data
 from gradflow.errors import DataError, RecordError
-from gradflow.integrations.tensorboard import TensorBoard
 from gradflow.models import build_model
 from gradflow.record import mask_paths
 from gradflow.training import (
@@ -110,6 +109,9 @@ def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop)
     ):
 
         def watchers(iteration: int) -> Sequence[Watcher]:
+            # Brings the libraries that draw, for which processes that do not write need not wait.
+            from gradflow.integrations.tensorboard import TensorBoard
+
             return [*telling, TensorBoard(out / EVENTS, iteration)]
 
         return train(

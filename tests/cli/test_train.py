@@ -29,7 +29,7 @@ Cli = Callable[..., Any]
 SMALL = (
     *("train", "--model", "preact8", "--width", "4", "--input-shape", "3,8,8", "--data", "folder:."),
     *("--recipe", "he2016-short", "--iterations", "6", "--batch-size", "8", "--probe-batch-size", "8"),
-    *("--probe-every", "2", "--check-every", "3", "--test-every", "3", "--checkpoint-every", "2"),
+    *("--probe-every", "2", "--check-every", "3", "--test-every", "6", "--checkpoint-every", "2"),
 )
 
 

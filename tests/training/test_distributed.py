@@ -27,12 +27,12 @@ OPTIONS = (
 )
 
 
-def start(folder: Path, out: str, *more: str, processes: int = 1) -> subprocess.Popen[str]:
-    """Start a job that trains on the images in `folder`, in one process or under torchrun."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+def start(folder: Path, out: str, *more: str) -> subprocess.Popen[str]:
+    """Start a job of two processes under torchrun that trains on the images in `folder`."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     return subprocess.Popen(
         [
-            *(sys.executable, *(launcher if processes > 1 else []), "-m", "gradflow", *OPTIONS),
+            *(sys.executable, *launcher, "-m", "gradflow", *OPTIONS),
             *(f"--data=folder:{folder}", f"--out={folder / out}", *more),
         ],
         env=os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
@@ -46,15 +46,12 @@ def start(folder: Path, out: str, *more: str, processes: int = 1) -> subprocess.
 def test_two_processes_train_as_one_that_takes_their_parts_in_turn(tmp_path: Path) -> None:
     """Weights, losses and gradient norms are those of one process that averages the same two parts."""
     write_images(tmp_path)
-    job = start(tmp_path, "job", "--iterations", "6", processes=2)
-    alone = start(tmp_path, "alone", "--iterations", "6", "--accumulate", "2")
-    assert (
-        command_line([*OPTIONS, f"--data=folder:{tmp_path}", f"--out={tmp_path / 'whole'}", "--iterations=6"])
-        == 0
-    )
-    for process in (job, alone):
-        _, said = process.communicate(timeout=240)
-        assert process.returncode == 0, said
+    job = start(tmp_path, "job", "--iterations", "6")
+    for name, parts in (("alone", 2), ("whole", 1)):
+        place = (f"--data=folder:{tmp_path}", f"--out={tmp_path / name}")
+        assert command_line([*OPTIONS, *place, "--iterations=6", f"--accumulate={parts}"]) == 0
+    _, said = job.communicate(timeout=240)
+    assert job.returncode == 0, said
     models = {
         out: torch.load(tmp_path / out / "checkpoints/newest.pt")["model"]
         for out in ("job", "alone", "whole")
@@ -77,7 +74,7 @@ def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
     """When one process is killed the job ends with an error; its checkpoint goes on, random numbers too."""
     write_images(tmp_path)
     options = ("--iterations", "3000", "--shortcut", "dropout:0.5")
-    job = start(tmp_path, "run", *options, processes=2)
+    job = start(tmp_path, "run", *options)
     newest = tmp_path / "run/checkpoints/newest.pt"
     deadline = time.monotonic() + 240
     while not newest.exists() or torch.load(newest)["iteration"] < 3:
@@ -93,7 +90,7 @@ def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
     assert 3 <= reached < 3000
     assert load_record(tmp_path / "run").meta["training"]["iteration"] >= reached
     # A limit of no time ends it as soon as the processes ask one another.
-    resumed = start(tmp_path, "run", *options, "--resume", "--stop-after", "0", processes=2)
+    resumed = start(tmp_path, "run", *options, "--resume", "--stop-after", "0")
     _, said = resumed.communicate(timeout=240)
     assert resumed.returncode == 0, said
     again = torch.load(newest)
