@@ -17,15 +17,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from _runs import run, same_bits, short_plan, write_images
+from _runs import run, same_bits, short_plan, small_model, write_images
 from torch import nn
 
 import gradflow
 from gradflow.checkpoint import load_checkpoint, load_into
+from gradflow.cli.entry import run as command_line
 from gradflow.errors import TrainingError
 from gradflow.record import TABLES, Record, load_record
 from gradflow.training import checkpoints, history
-from gradflow.training.checkpoints import NEWEST
+from gradflow.training.checkpoints import NEWEST, read_newest, require_same_run
 from gradflow.training.directory import locked
 
 OPTIONS = (
@@ -49,12 +50,17 @@ OPTIONS = (
 """A run that draws random numbers in its data and in its network."""
 
 
+def options(out: Path) -> list[str]:
+    """Return the command line of a run in `out` on the images beside it."""
+    return [*OPTIONS, f"--data=folder:{out.parent}", f"--out={out}"]
+
+
 def start(out: Path, *more: str) -> subprocess.Popen[str]:
-    """Start a process that trains into `out` on the images beside it."""
-    environment = os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    """Start a process that trains into `out`."""
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # another number sums in another order
     return subprocess.Popen(
-        [sys.executable, "-m", "gradflow", *OPTIONS, f"--data=folder:{out.parent}", f"--out={out}", *more],
-        env=environment,
+        [sys.executable, "-m", "gradflow", *options(out), *more],
+        env=os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1])} | threads,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -96,7 +102,7 @@ def assert_equal(first: Any, second: Any) -> None:
 def test_killed_and_resumed_is_bit_identical(tmp_path: Path) -> None:
     """Killed with SIGKILL and resumed, a process ends with checkpoint and tables of one that ran through."""
     write_images(tmp_path)
-    whole, killed = start(tmp_path / "whole"), start(tmp_path / "killed")
+    killed = start(tmp_path / "killed")
     deadline = time.monotonic() + 240
     while iteration_on_disk(tmp_path / "killed") < 8 and killed.poll() is None:
         assert time.monotonic() < deadline
@@ -104,11 +110,11 @@ def test_killed_and_resumed_is_bit_identical(tmp_path: Path) -> None:
     killed.send_signal(signal.SIGKILL)
     assert killed.wait(60) == -signal.SIGKILL, killed.communicate()[1]
     assert 8 <= iteration_on_disk(tmp_path / "killed") < 24
-    assert whole.wait(240) == 0, whole.communicate()[1]
     resumed = start(tmp_path / "killed", "--resume")
+    assert command_line(options(tmp_path / "whole")) == 0
     assert resumed.wait(240) == 0, resumed.communicate()[1]
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
-    for process in (whole, killed, resumed):
+    for process in (killed, resumed):
         process.communicate()
 
 
@@ -192,6 +198,10 @@ def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     ):
         with pytest.raises(TrainingError, match=difference):
             run(tmp_path / "run", plan, on_step=probing, resume=True)
+    state = read_newest(tmp_path / "run")
+    assert state is not None
+    with pytest.raises(TrainingError, match="processes was 1 and is 2"):
+        require_same_run(state, short_plan().identity(processes=2), tmp_path / "run")
     with pytest.raises(TrainingError, match="holds a run already; continue it with --resume"):
         run(tmp_path / "run", on_step=probing)
     assert (tmp_path / "run/checkpoints" / NEWEST).read_bytes() == before
@@ -217,6 +227,30 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"cannot be resumed: the record .* is damaged"):
         run(tmp_path / "run", on_step=probing, resume=True)
     assert table.read_bytes() == b"?"
+
+
+def test_lost_record_is_refused(tmp_path: Path) -> None:
+    """Where the tables are gone a run does not go on without them; one that never had any does."""
+    run(tmp_path / "run", on_step=probing, should_stop=lambda: True)
+    (tmp_path / "run/record.json").unlink()
+    with pytest.raises(TrainingError, match=r"cannot be resumed: .*record\.json"):
+        run(tmp_path / "run", on_step=probing, resume=True)
+    run(tmp_path / "bare", should_stop=lambda: True)
+    assert run(tmp_path / "bare", resume=True)[1].finished
+
+
+def test_another_record_is_not_overwritten(tmp_path: Path) -> None:
+    """A run does not begin over a probe's record, nor over that of a run whose checkpoints are gone."""
+    record = probing(0, small_model())
+    assert record is not None
+    record.save(tmp_path / "probe")
+    run(tmp_path / "run", on_step=probing, should_stop=lambda: True)
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    for name in ("probe", "run"):
+        before = (tmp_path / name / "record.json").read_bytes()
+        with pytest.raises(TrainingError, match="holds a record but no checkpoint"):
+            run(tmp_path / name, on_step=probing, resume=True)
+        assert (tmp_path / name / "record.json").read_bytes() == before
 
 
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
