@@ -16,6 +16,8 @@ NEAR = 0.1
 """A sample is near full cancellation in a unit or span if less than this part of ‖s‖ is left, and near
 cancellation along s if |ρ + 1| is less than this."""
 
+_OTHER_TABLES = ("parameters", "checks", "jacobians", "singular_values", "paths", "lesions")
+
 FORMS = {"": "unit", "span_": "span to the run's end"}
 STATISTICS = ("cancellation", "survival")
 
@@ -96,6 +98,5 @@ def networks(samples: pd.DataFrame) -> Iterator[Network]:
             colour=network_colour(index),
             dashes="-",
             units=units.assign(stage=stages).reset_index(),
-            parameters=empty,
-            checks=empty,
+            **dict.fromkeys(_OTHER_TABLES, empty),
         )

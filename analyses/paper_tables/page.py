@@ -72,8 +72,8 @@ def _sentences(
     worst = format_number(float(equations["worst_exact"].max()))
     yield (
         f"**Equations**: of {due:,} statements that must hold in these networks, {exact:,} do, with a "
-        f"largest relative error of {worst}. Where h or f is not an identity the paper's equations 4 and 5 are "
-        "off; by how much, case by case, is in the table below."
+        f"largest relative error of {worst}. Where h or f is not an identity the paper's equations 4 and 5 "
+        "are off; by how much, case by case, is in the table below."
     )
 
 

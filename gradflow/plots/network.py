@@ -11,6 +11,7 @@ from gradflow.plots.style import network_colour, network_dashes
 from gradflow.record import Record
 from gradflow.record.schema import QUANTILES
 from gradflow.statistics import aggregate, summarise_lesions, with_shares, worst_checks
+from gradflow.theory import predicted_branch_share
 
 _PER_SAMPLE = ("cancellation", "survival", "span_cancellation", "span_survival")
 _AVERAGED = (
@@ -46,7 +47,8 @@ class Network:
         label: its name in legends and titles.
         colour: its colour in every figure.
         dashes: matplotlib line style, for networks beyond the number of colours.
-        units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`).
+        units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`), with
+            `predicted_branch_share` where theory has one.
         parameters: one row a parameter tensor, likewise.
         checks: one row an equation and span, the largest error.
         jacobians: one row a Jacobian, averaged likewise, with its `root_mean_square` singular value.
@@ -77,11 +79,12 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         label: the network's name.
         index: its number among those drawn together, from 0; it decides the colour.
     """
+    units = aggregate(with_shares(last_iteration(record.units)), _AVERAGED)
     return Network(
         label=label,
         colour=network_colour(index),
         dashes=network_dashes(index),
-        units=aggregate(with_shares(last_iteration(record.units)), _AVERAGED),
+        units=units.assign(predicted_branch_share=predicted_branch_share(record, units)),
         parameters=aggregate(last_iteration(record.parameters), ["norm", "grad_norm"], by=("name",)),
         checks=worst_checks(last_iteration(record.checks)),
         jacobians=aggregate(

@@ -96,6 +96,15 @@ KINDS = (
         "along s is gone; full cancellation is survival 0.",
     ),
     FigureKind(
+        "branch-share",
+        plots.plot_branch_share,
+        "the branch's share of the signal's energy in every unit, beside the predicted share",
+        "How much of each sum comes from the branch. De & Smith (2020): branches that begin with batch "
+        "normalisation all add the same, so their share falls as a / (v₀ + a l) with the units l of a stage "
+        "passed, and deep networks start out near the identity. Drawn for runs that meet the conditions.",
+        applies=lambda network: bool(network.units["predicted_branch_share"].notna().any()),
+    ),
+    FigureKind(
         "checks",
         plots.plot_checks,
         "errors of the equation checks against their tolerances",

@@ -1,5 +1,6 @@
 """What should be: the literature's predictions as pure functions, and verdicts on measurements. No torch."""
 
+from gradflow.theory.comparing import compare, predicted_branch_share
 from gradflow.theory.laws import Condition, Law, Setting
 from gradflow.theory.preactivation import UNIT_KINDS, R, UnitKind, branch_share
 from gradflow.theory.published import LAWS
@@ -22,7 +23,9 @@ __all__ = [
     "Setting",
     "UnitKind",
     "branch_share",
+    "compare",
     "judge",
+    "predicted_branch_share",
     "r_squared",
     "slope",
     "stage_states",
