@@ -20,11 +20,6 @@ UNIT_ROUNDOFF: dict[str, float] = {
 """u of each dtype: half the distance from 1 to the next number."""
 
 
-def one_addition(dtype: str) -> float:
-    """Return the largest ‖fl(a + b) − (a + b)‖ / ‖fl(a + b)‖: u, and u again for evaluating it."""
-    return 2 * UNIT_ROUNDOFF[dtype]
-
-
 def subtracted_part(dtype: str) -> float:
     """Return the largest ‖∂E/∂x − s − b‖ / (‖∂E/∂x‖ + ‖s‖ + ‖b‖) if nothing else reaches x.
 

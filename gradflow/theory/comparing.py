@@ -98,11 +98,11 @@ def _pass_rows(units: pd.DataFrame, setting: Setting, kind: str | None) -> Itera
     architecture = setting["architecture"]
     states = stage_states(units[units["stage"].notna()], before_activation=architecture == "preact")
     if kind is not None and architecture in {"preact", "plain"}:
+        fits = _preact if architecture == "preact" else _plain
         for stage, part in states.groupby("stage"):
             if len(part) >= _LEAST_STATES:
                 padded = {**setting, "padded_channels": kind == "basic" and int(str(stage)) > 0}
-                found = _preact if architecture == "preact" else _plain
-                for law, value, predicted in found(UNIT_KINDS[kind], part):
+                for law, value, predicted in fits(UNIT_KINDS[kind], part):
                     yield _row(law, value, predicted, padded, stage)
     within = (states["shortcut"] == "identity") & (states["position"] > 1)
     if within.any():
@@ -110,17 +110,22 @@ def _pass_rows(units: pd.DataFrame, setting: Setting, kind: str | None) -> Itera
 
 
 def _preact(kind: UnitKind, part: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
-    position, energy = part["position"].to_numpy(float), part["energy"].to_numpy(float)
-    log_gradient = part["log_gradient"].to_numpy(float)
-    share = part["share"].to_numpy(float)[1:] / kind.branch_share(
-        position[1:] - 1, int(part["stage"].iloc[0])
+    stage = int(part["stage"].iloc[0])
+    position, energy, log_gradient, share = (
+        part[name].to_numpy(np.float64) for name in ("position", "energy", "log_gradient", "share")
     )
-    yield "branch_share", float(np.exp(np.log(share).mean())), 1.0
+    relative = share[1:] / kind.branch_share(position[1:] - 1, stage)
+    yield "branch_share", float(np.exp(np.log(relative).mean())), 1.0
     yield "energy_growth", slope(position, energy), kind.gain
     yield "exponent_by_energy", -slope(np.log(energy), log_gradient), kind.exponent
     yield "earlier_larger", float((log_gradient[0] - log_gradient[-1]) / 2 / np.log(10)), 0.0
 
 
 def _plain(kind: UnitKind, part: pd.DataFrame) -> Iterator[tuple[str, float, float]]:
+    position, log_gradient = (part[name].to_numpy(np.float64) for name in ("position", "log_gradient"))
+    yield "plain_growth", float(np.exp(-slope(position, log_gradient) / 2)), kind.plain_growth
+
+
+def _row(law: str, value: float, predicted: float, setting: Setting, stage: Any) -> dict[str, Any]:
     outside = LAWS[law].outside(setting)
     return {"law": law, "stage": stage, "value": value, "predicted": predicted, "outside": outside}

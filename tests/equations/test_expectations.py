@@ -109,7 +109,7 @@ def test_a_branch_that_reads_x_many_times_is_no_failure() -> None:
 
 
 def test_a_product_below_the_normal_numbers_is_a_finding() -> None:
-    """2⁻¹¹¹ of a small gradient is subnormal in float32, where rounding is not relative; in float64 it is not."""
+    """2⁻¹¹¹ of a small gradient is subnormal in float32, where rounding is not relative; not in float64."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = LinearBranches(*[0.1 * torch.randn(4, 4)] * 111, shortcut=0.5)
