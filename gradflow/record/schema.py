@@ -134,7 +134,7 @@ CHECKS = (
         "expected_to_hold",
         "bool",
         "",
-        "whether it must: the network is of the statement's form, or a term is not finite, which fails",
+        "whether it must: where the form is right, or a term not finite",
     ),
     Column("detectable", "float64", "ratio", "smallest relative change of one term or factor it would catch"),
     Column("finding", "string", "", "why it is not expected to hold; null where it is"),
