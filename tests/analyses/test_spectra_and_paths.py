@@ -68,6 +68,11 @@ def test_spectra_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     measuring = importlib.import_module("spectra.measuring")
     monkeypatch.setattr(measuring, "LARGEST", 1)
     monkeypatch.setattr(measuring, "PROBES", 2)
+    script, (preact, *_, scaled, rezero) = importlib.import_module("jacobian_spectra"), measuring.cases("20")
+    monkeypatch.setattr(script, "cases", lambda _depth: [preact, scaled, rezero])
+    spans = {"stage 1": (4, 5), "network": (0, 9)}
+    for module in (script, measuring):
+        monkeypatch.setattr(module, "spans", lambda _depth: spans)
     small = ("--depth", "20", "--seeds", "2", "--batch-size", "1", "--width", "2")
     out = run("jacobian_spectra", tmp_path, *small)
     page = (out / "README.md").read_text(encoding="utf-8")
