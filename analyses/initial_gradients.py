@@ -10,32 +10,33 @@ measures post-activation, pre-activation and plain networks of 20 to 1001 layers
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import pandas as pd
 import provenance
 import torch
+from common.images import Images, image_options
+from common.refusal import in_one_line
+from common.tables import to_csv
 from initialisation.drawing import NETWORKS
 from initialisation.figures import draw_all
 from initialisation.fits import fit_laws, trend_over_depths
-from initialisation.measuring import Case, Images, Measurement, cases, measure
+from initialisation.laws import LAWS
+from initialisation.measuring import Case, Measurement, cases, measure
 from initialisation.page import write_page
-from initialisation.verdicts import judge
 
-from gradflow.errors import GradflowError
 from gradflow.plots import figure_to_png, figure_to_svg
 from gradflow.statistics import aggregate, with_shares
+from gradflow.theory import judge
 
 _COLUMNS = ("grad_in_norm", "x_norm", "backward_gain", "forward_branch_share", "backward_cosine")
 _COUNT = click.IntRange(min=1)
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")
-@click.option("--data-name", help="What a folder of images is called in the output.")
+@image_options
 @click.option("--depths", default="20,56,110,164,1001", help="Layers, as in the zoo's names.")
 @click.option(
     "--network",
@@ -91,21 +92,6 @@ def main(
     click.echo(f"wrote {out / 'README.md'}")
 
 
-@contextmanager
-def in_one_line() -> Iterator[None]:
-    """Turn what gradflow refuses into one line and exit status 2.
-
-    Raises:
-        click.ClickException: instead of a `GradflowError`.
-    """
-    try:
-        yield
-    except GradflowError as error:
-        refused = click.ClickException(str(error))
-        refused.exit_code = 2
-        raise refused from error
-
-
 def measure_all(chosen: Sequence[Case], images: Images, work: Path) -> list[Measurement]:
     """Measure every case and seed that is not in `work` yet; return all of them."""
     plan = [(case, seed) for case in chosen for seed in range(case.seeds)]
@@ -123,12 +109,13 @@ def write_report(measurements: Sequence[Measurement], out: Path) -> None:
         RecordError: if `out` cannot be written.
     """
     rows = [row for measurement in measurements for row in fit_laws(measurement)]
-    verdicts = judge(rows + trend_over_depths(rows))
+    frame = pd.DataFrame(rows + trend_over_depths(rows)).astype({"stage": "Int64"})
+    verdicts = judge(frame, LAWS, by=("network", "depth", "kind", "bn", "stage"))
     figures = draw_all(measurements, verdicts)
     files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
     files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-    files["numbers.csv"] = _csv(numbers(measurements))
-    files["predictions.csv"] = _csv(verdicts)
+    files["numbers.csv"] = to_csv(numbers(measurements))
+    files["predictions.csv"] = to_csv(verdicts)
     first = measurements[0]
     told = provenance.describe(
         ["python", *sys.argv],
@@ -152,10 +139,6 @@ def numbers(measurements: Sequence[Measurement]) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True)
     averaged = aggregate(frame, _COLUMNS, by=("network", "depth", "bn", "stage", "unit"))
     return averaged.drop(columns="iteration").rename(columns={"replicates": "seeds"})
-
-
-def _csv(frame: pd.DataFrame) -> bytes:
-    return frame.to_csv(index=False, float_format="%.5g").encode()
 
 
 if __name__ == "__main__":

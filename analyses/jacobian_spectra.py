@@ -16,8 +16,8 @@ from pathlib import Path
 import click
 import provenance
 import torch
-from initial_gradients import in_one_line
-from initialisation.measuring import Images
+from common.images import Images
+from common.refusal import in_one_line
 from spectra.figures import draw_branches, draw_spans
 from spectra.measuring import Case, cases, measure, spans
 from spectra.page import write_page

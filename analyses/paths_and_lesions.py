@@ -18,8 +18,8 @@ import click
 import pandas as pd
 import provenance
 import torch
-from initial_gradients import in_one_line
-from initialisation.measuring import Images
+from common.images import Images
+from common.refusal import in_one_line
 from lesioned.measuring import Case, measure, trained_error
 from lesioned.page import write_page
 from matplotlib.figure import Figure

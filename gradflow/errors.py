@@ -31,6 +31,10 @@ class ProbeError(GradflowError):
     """A measurement cannot be made on this model, input or loss."""
 
 
+class TrainingError(GradflowError):
+    """A training run cannot be started, resumed or carried on."""
+
+
 class RecordError(GradflowError):
     """A record cannot be read or written."""
 

@@ -14,6 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from gradflow.plots import figure_style, network_colour
 from gradflow.plots.axes import legend, new_figure
 from gradflow.plots.style import use_log_axis
+from gradflow.theory import UNIT_KINDS, R, UnitKind
 from initialisation.drawing import (
     NETWORKS,
     PREDICTED,
@@ -26,7 +27,6 @@ from initialisation.drawing import (
     stage_colour,
 )
 from initialisation.measuring import Measurement
-from initialisation.predictions import UNIT_KINDS, R, UnitKind
 from initialisation.tables import relative_gradients
 
 _DEPTH_COLOURS = (3, 1, 5, 0, 7)

@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 
 from gradflow.plots import format_number, network_colour
 from gradflow.plots.style import INK
+from gradflow.theory import UNIT_KINDS
 from initialisation.measuring import Measurement
-from initialisation.predictions import UNIT_KINDS
 
 NETWORKS = {"preact": "pre-activation", "resnet": "post-activation", "plain": "plain (no shortcut)"}
 PREDICTED: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 1.1}

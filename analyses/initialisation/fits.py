@@ -1,8 +1,4 @@
-"""One number a law, stage and seed: what is held against a prediction.
-
-Within a stage, depth is counted in states: state j is the signal after j of the stage's units, so that
-state 1 is the first unit's (the transition's) output, and the last state the stage's end.
-"""
+"""One number a law, stage and seed: what is held against a prediction."""
 
 from __future__ import annotations
 
@@ -13,48 +9,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gradflow.theory import UNIT_KINDS, Setting, UnitKind, r_squared, slope, stage_states
+from initialisation.laws import LAWS
 from initialisation.measuring import Measurement
-from initialisation.predictions import UNIT_KINDS, UnitKind
 
 Array = NDArray[np.float64]
 Row = dict[str, Any]
-
-PADDED = "zero-padded channels, which the prediction sets apart"
-COUPLED = "the prediction takes BN's statistics for constants"
-UNTRAINED = "the prediction is about training"
 
 _LEAST_FOR_SHAPE = 5
 """States that it takes to tell a power law from an exponential."""
 
 
 def states(measurement: Measurement, bn: str) -> pd.DataFrame:
-    """Return one row a unit: the state behind it, `position` j in its stage, and its branch's share.
-
-    `energy` is E[x²] over images, pixels and channels; `log_gradient` ln ‖∂E/∂x‖². x is y_l where
-    nothing follows the addition, else x_{l+1}.
-    """
-    units = measurement.records[bn].units
-    signal, gradient = (
-        ("sum_norm", "grad_sum_norm")
-        if measurement.case.network == "preact"
-        else ("out_norm", "grad_out_norm")
-    )
-    # A transition's x_l has another shape; every state of the stage has the last unit's.
-    numel = units.groupby("stage")["numel"].transform("last")
-    return pd.DataFrame(
-        {
-            "unit": units["unit"],
-            "stage": units["stage"].astype(int),
-            "position": units.groupby("stage").cumcount() + 1,
-            "shortcut": units["shortcut"],
-            "energy": units[signal] ** 2 / numel.astype(float),
-            "log_gradient": 2 * np.log(units[gradient]),
-            "share": units["branch_norm"] ** 2 / units["sum_norm"] ** 2,
-            "gain": units["grad_in_norm"] / units["grad_out_norm"],
-            "cancellation_max": units["cancellation_max"],
-            "cancellation_min": units["cancellation_min"],
-        }
-    ).merge(measurement.variances, on="unit")
+    """Return the states of every stage (`theory.stage_states`), with their channels' variances."""
+    before_activation = measurement.case.network == "preact"
+    found = stage_states(measurement.records[bn].units, before_activation=before_activation)
+    return found.merge(measurement.variances, on="unit")
 
 
 def fit_laws(measurement: Measurement) -> list[Row]:
@@ -76,12 +46,15 @@ def fit_laws(measurement: Measurement) -> list[Row]:
 
 def _stage(network: str, kind: UnitKind, part: pd.DataFrame, bn: str, stage: int) -> Iterator[Row]:
     position, log_gradient = part["position"].to_numpy(float), part["log_gradient"].to_numpy(float)
+    setting = _setting(network, kind, bn, stage)
     if network == "plain":
         growth = float(np.exp(-slope(position, log_gradient) / 2))
-        outside = COUPLED if bn == "batch" else ""
-        yield {"law": "plain_growth", "value": growth, "predicted": kind.plain_growth, "outside": outside}
-        padded = kind.padded_plain_growth(stage)
-        yield {"law": "plain_growth_padded", "value": growth, "predicted": padded, "outside": outside}
+        for law, predicted in (
+            ("plain_growth", kind.plain_growth),
+            ("plain_growth_padded", kind.padded_plain_growth(stage)),
+        ):
+            outside = LAWS[law].outside(setting)
+            yield {"law": law, "value": growth, "predicted": predicted, "outside": outside}
         return
     log_variance = np.log(part["variance"].to_numpy(float))
     predicted = {"predicted": 0.0} if network == "preact" else {}
@@ -96,13 +69,19 @@ def _stage(network: str, kind: UnitKind, part: pd.DataFrame, bn: str, stage: int
     if network == "resnet":
         yield {"law": "exponent", "value": exponent}
         return
-    outside = COUPLED if bn == "batch" else PADDED if kind is UNIT_KINDS["basic"] and stage else ""
+    outside = LAWS["exponent"].outside(setting)
     yield {"law": "exponent", "value": exponent, "predicted": kind.exponent, "outside": outside}
     harmonic = part["harmonic_variance"].to_numpy(float)
-    outside = COUPLED if bn == "batch" else ""
     for law, padding in (("exponent_by_units", False), ("exponent_padded", True)):
         by_units = -slope(log_variance, accumulated(kind, harmonic, stage, padding=padding))
+        outside = LAWS[law].outside(setting)
         yield {"law": law, "value": exponent, "predicted": by_units, "outside": outside}
+
+
+def _setting(network: str, kind: UnitKind, bn: str, stage: int) -> Setting:
+    padded = kind is UNIT_KINDS["basic"] and stage > 0
+    known = {"architecture": network, "shortcut": "identity", "trained": False}
+    return {**known, "bn": bn, "padded_channels": padded}
 
 
 def _forward(network: str, kind: UnitKind, part: pd.DataFrame, stage: int) -> Iterator[Row]:
@@ -162,7 +141,7 @@ def trend_over_depths(rows: list[Row]) -> list[Row]:
             found.append(
                 {key: first[key] for key in rows[0] if key in first}
                 | {"law": "gain_nears_one", "depth": depths, "value": value, "predicted": 0.0}
-                | {"outside": UNTRAINED}
+                | {"outside": LAWS["gain_nears_one"].outside({"trained": False})}
             )
     return found
 
@@ -171,14 +150,3 @@ def accumulated(kind: UnitKind, variance: Array, stage: int, *, padding: bool) -
     """Return ln ‖g_j‖² − ln ‖g_n‖² at each state of a stage, from the gains unit by unit."""
     gains = np.log(kind.energy_gains(variance[:-1], stage, padding=padding))
     return np.append(np.cumsum(gains[::-1])[::-1], 0.0)
-
-
-def slope(x: Array, y: Array) -> float:
-    """Return the slope of the line fitted by least squares."""
-    centred = x - x.mean()
-    return float(centred @ (y - y.mean()) / (centred @ centred))
-
-
-def r_squared(x: Array, y: Array) -> float:
-    """Return the share of the variance of `y` that a line in `x` explains."""
-    return float(np.corrcoef(x, y)[0, 1] ** 2)

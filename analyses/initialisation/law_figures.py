@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from gradflow.plots import figure_style
 from gradflow.plots.axes import legend, new_figure
 from gradflow.plots.style import MUTED, use_log_axis
+from gradflow.theory import UNIT_KINDS
 from initialisation.drawing import (
     PREDICTED,
     REFINED,
@@ -27,7 +28,6 @@ from initialisation.drawing import (
 )
 from initialisation.fits import accumulated, states
 from initialisation.measuring import Measurement
-from initialisation.predictions import UNIT_KINDS
 
 
 def draw_laws(measurements: Sequence[Measurement], verdicts: pd.DataFrame) -> Figure:

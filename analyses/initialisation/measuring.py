@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from common.images import Images, load_batch
 from torch import Tensor, nn
 
-from gradflow.data import open_data
 from gradflow.errors import RecordError
 from gradflow.models import ResidualNetwork, build_model, make_spec
 from gradflow.probing import BatchNormMode, probe
-from gradflow.record import Record, load_record, mask_paths
+from gradflow.record import Record, load_record
 
 MODES: tuple[BatchNormMode, ...] = ("batch", "frozen")
 DEEP = 1000
@@ -64,24 +63,6 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Images:
-    """Where the images come from.
-
-    Attributes:
-        spec: as `gradflow probe --data` takes it.
-        name: what the record calls a folder, or None.
-    """
-
-    spec: str
-    name: str | None
-
-    @property
-    def shown(self) -> str:
-        """The name that is published; no path."""
-        return self.name or mask_paths([self.spec]).removeprefix("folder:")
-
-
-@dataclass(frozen=True)
 class Measurement:
     """What one seed showed.
 
@@ -109,7 +90,7 @@ def measure(case: Case, seed: int, images: Images, work: Path) -> Measurement:
     kept = _kept(place, case, seed, images)
     if kept is not None:
         return kept
-    inputs, targets, data = batch_of(images, case.batch_size, seed)
+    inputs, targets, data = load_batch(images, case.batch_size, seed)
     dtype = getattr(torch, case.dtype)
     model = build_model(case.name, seed=seed).to(dtype=dtype, memory_format=torch.channels_last)
     inputs = inputs.to(dtype=dtype, memory_format=torch.channels_last)
@@ -162,21 +143,6 @@ def _each_unit(model: nn.Module, rows: list[dict[str, Any]]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-@lru_cache(maxsize=4)
-def batch_of(images: Images, batch_size: int, seed: int) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """Return the training images and classes that `seed` chooses, and what a record says of the data."""
-    source = open_data(images.spec, batch_size=batch_size, seed=seed, num_classes=10, name=images.name)
-    inputs, targets = next(iter(source.batches(1)))
-    assert isinstance(inputs, Tensor)
-    data = {
-        "name": source.name,
-        "split": source.split,
-        "normalisation": source.normalisation,
-        "classes": list(source.classes) if source.classes else None,
-    }
-    return inputs, targets, data
 
 
 def _kept(place: Path, case: Case, seed: int, images: Images) -> Measurement | None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from common.pages import render
 
+from gradflow.theory import AGREES, CLOSE, DISAGREES, NEAR, UNDECIDED
 from initialisation.drawing import NETWORKS
 from initialisation.measuring import DEEP, Measurement
 from initialisation.sentences import Sentences
 from initialisation.tables import gains_table, predictions_table, spans_table, summary_table
-from initialisation.verdicts import AGREES, CLOSE, DISAGREES, NEAR, UNDECIDED
 
 _CAPTIONS = {
     "gradient-norm-by-depth": (
@@ -46,15 +46,8 @@ def write_page(measurements: Sequence[Measurement], verdicts: pd.DataFrame, figu
     networks = list(dict.fromkeys(measurement.case.network for measurement in measurements))
     data = measurements[0].records["batch"].meta["data"]
     said = Sentences(measurements, verdicts)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    return environment.get_template("page.md.jinja").render(
+    return render(
+        Path(__file__).with_name("page.md.jinja"),
         kinds=[NETWORKS[name] for name in networks],
         depths=list(by_depth),
         data=str(data["name"]).removeprefix("folder:"),

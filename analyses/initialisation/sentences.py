@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from common.tables import with_interval
 
 from gradflow.plots import format_number
+from gradflow.theory import AGREES, CLOSE, DISAGREES, NEAR, OUTSIDE, UNDECIDED, UNIT_KINDS, UNPREDICTED
+from initialisation.laws import LAWS
 from initialisation.measuring import Measurement
-from initialisation.predictions import UNIT_KINDS
-from initialisation.tables import relative_gradients, with_interval
-from initialisation.verdicts import AGREES, CLOSE, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED, UNPREDICTED
+from initialisation.tables import relative_gradients
 
 _WORDS = {
     AGREES: "the prediction lies in the measured interval in",

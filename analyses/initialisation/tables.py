@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import pandas as pd
+from common.tables import table_line, with_interval
 
 from gradflow.plots import format_number
 from gradflow.statistics import aggregate
-from initialisation.fits import COUPLED
+from gradflow.theory import AGREES, DISAGREES, NEAR, OUTSIDE, UNDECIDED
+from gradflow.theory.published import COUPLED
+from initialisation.laws import LAWS
 from initialisation.measuring import Measurement
-from initialisation.verdicts import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
 
 
 def relative_gradients(measurements: Sequence[Measurement]) -> pd.DataFrame:
@@ -31,10 +31,10 @@ def spans_table(measurements: Sequence[Measurement], networks: Mapping[str, str]
     ratios = relative_gradients(measurements)
     first = ratios[ratios["unit"] == 0]
     columns = list(dict.fromkeys(first["network"]))
-    lines = [_line(["layers", *(networks[name] for name in columns)]), "|---" * (len(columns) + 1) + "|"]
+    lines = [table_line(["layers", *(networks[name] for name in columns)]), "|---" * (len(columns) + 1) + "|"]
     for depth, part in first.groupby("depth", sort=False):
         cells = {row["network"]: with_interval(row, "ratio", 2) for row in part.to_dict("records")}
-        lines.append(_line([str(depth), *(cells.get(name, "–") for name in columns)]))
+        lines.append(table_line([str(depth), *(cells.get(name, "–") for name in columns)]))
     return "\n".join(lines)
 
 
@@ -44,25 +44,25 @@ def gains_table(verdicts: pd.DataFrame) -> str:
     gains = verdicts[verdicts["law"].isin(words)]
     columns = list(dict.fromkeys(zip(gains["network"], gains["law"], strict=True)))
     names = [f"{network}, {words[law]}" for network, law in sorted(columns)]
-    lines = [_line(["layers", *names]), "|---" * (len(names) + 1) + "|"]
+    lines = [table_line(["layers", *names]), "|---" * (len(names) + 1) + "|"]
     for depth, part in gains.groupby("depth", sort=False):
         cells = {
             (row["network"], row["law"]): with_interval(row, digits=4) for row in part.to_dict("records")
         }
-        lines.append(_line([str(depth), *(cells.get(key, "–") for key in sorted(columns))]))
+        lines.append(table_line([str(depth), *(cells.get(key, "–") for key in sorted(columns))]))
     return "\n".join(lines)
 
 
 def summary_table(verdicts: pd.DataFrame) -> str:
     """Return a row a law: in how many depths and stages each verdict was reached."""
     columns = [AGREES, NEAR, DISAGREES, UNDECIDED, OUTSIDE]
-    lines = [_line(["Prediction", "Whose", *columns]), "|---" * (len(columns) + 2) + "|"]
+    lines = [table_line(["Prediction", "Whose", *columns]), "|---" * (len(columns) + 2) + "|"]
     predicted = verdicts[verdicts["predicted"].notna() & (verdicts["outside"] != COUPLED)]
     for name, law in LAWS.items():
         counts = predicted.loc[predicted["law"] == name, "verdict"].value_counts()
         if len(counts):
             cells = [str(counts.get(verdict, "")) for verdict in columns]
-            lines.append(_line([law.title, law.source, *cells]))
+            lines.append(table_line([law.title, law.source, *cells]))
     return "\n".join(lines)
 
 
@@ -72,22 +72,15 @@ def predictions_table(verdicts: pd.DataFrame) -> str:
     What has no prediction is left out, and so is the BN mode that a prediction is not about.
     """
     names = ["Prediction", "Network, BN", "Measured [95 %]", "Predicted", "Verdict", "All depths"]
-    lines = [_line(names), "|---" * len(names) + "|"]
+    lines = [table_line(names), "|---" * len(names) + "|"]
     predicted = verdicts[verdicts["predicted"].notna() & (verdicts["outside"] != COUPLED)]
     for name, law in LAWS.items():
         part = predicted[predicted["law"] == name]
         title = f"**{law.title}**: {law.statement} *({law.source})*"
         for _, same in part.groupby(["network", "kind", "bn"], sort=False):
-            lines.append(_line([title, *_cells(same)]))
+            lines.append(table_line([title, *_cells(same)]))
             title = ""  # said once
     return "\n".join(lines)
-
-
-def with_interval(row: Mapping[Any, Any], column: str = "value", digits: int = 3) -> str:
-    """Return the number in `column` of `row`, with its interval if it has one."""
-    value, low, high = (float(row[f"{column}{end}"]) for end in ("", "_low", "_high"))
-    interval = f" [{format_number(low, digits)}, {format_number(high, digits)}]" if np.isfinite(low) else ""
-    return f"{format_number(value, digits)}{interval}"
 
 
 def _cells(same: pd.DataFrame) -> list[str]:
@@ -110,7 +103,3 @@ def _cells(same: pd.DataFrame) -> list[str]:
 
 def _once(cells: list[str]) -> list[str]:
     return cells if len(set(cells)) > 1 else cells[:1]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

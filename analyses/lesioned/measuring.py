@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from initialisation.measuring import Images
+from common.images import Images
 
 from gradflow.checkpoint import Checkpoint, load_into
 from gradflow.data import open_data

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from initialisation.tables import with_interval
+from common.tables import with_interval
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gradflow.plots import Network, format_number

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from initialisation.measuring import Images, batch_of
+from common.images import Images, load_batch
 
 from gradflow.models import build_model, make_spec
 from gradflow.record import Record, is_record, load_record
@@ -74,7 +74,7 @@ def measure(
     place = work / f"{case.key}{depth}{narrow}-batch{batch}-seed{seed}"
     if is_record(place):
         return load_record(place)
-    inputs, targets, data = batch_of(images, batch, seed)
+    inputs, targets, data = load_batch(images, batch, seed)
     options: dict[str, Any] = {} if case.shortcut == "identity" else {"shortcut": case.shortcut}
     if width is not None:
         options["width"] = width

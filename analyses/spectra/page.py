@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-from initialisation.tables import with_interval
+from common.tables import with_interval
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from gradflow.plots import format_number

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from initialisation.verdicts import AGREES, CLOSE, DISAGREES, NEAR, OUTSIDE
 
 from gradflow.record import Record
 from gradflow.statistics import aggregate
+from gradflow.theory import AGREES, CLOSE, DISAGREES, NEAR, OUTSIDE
 from spectra.measuring import Case
 from spectra.predictions import largest, mean_square
 

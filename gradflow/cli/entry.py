@@ -19,10 +19,11 @@ from gradflow.cli.failures import describe_failure
 
 COMMANDS = {
     "probe": "Measure how gradients flow through a network, unit by unit.",
-    "check": "Check equations 3, 4 and 5 of He et al. 2016 on a network.",
+    "check": "Check equations 1 to 9 of He et al. 2016 on a network.",
     "spectrum": "Find the singular values of branches' and spans' Jacobians.",
     "paths": "Find how much gradient comes through paths of each length.",
-    "lesions": "Find how loss and error change when units are left out or exchanged.",
+    "lesions": "Find how loss and error change without units.",
+    "train": "Train by a recipe, with the gradient flow recorded alongside.",
     "report": "Make a page with figures from probed runs.",
     "models": "List the networks that can be named in --model.",
 }

@@ -1,9 +1,9 @@
-"""The options that all measuring commands share, and how their values are read."""
+"""The options that commands share, and how their values are read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -66,8 +66,7 @@ def read_regex(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
-_OPTIONS = (
-    # The network.
+NETWORK_OPTIONS = (
     click.option(
         "--model",
         "spec",
@@ -75,12 +74,6 @@ _OPTIONS = (
         required=True,
         help="A zoo name (preact164, resnet56, plain20; see gradflow models), torchvision:NAME, "
         "timm:NAME, or package.module:callable.",
-    ),
-    click.option(
-        "--checkpoint",
-        metavar="PATH",
-        type=click.Path(path_type=Path),
-        help="Weights: a .pt, .pth or .safetensors file. Without it the network is untrained.",
     ),
     click.option(
         "--shortcut",
@@ -108,6 +101,34 @@ _OPTIONS = (
     click.option(
         "--input-shape", metavar="C,H,W", callback=read_shape, help="Shape of one image. [default: 3,32,32]"
     ),
+)
+"""Which network."""
+
+DATA_OPTIONS = (
+    click.option("--download", is_flag=True, help="Fetch cifar10 or cifar100 where they are missing."),
+    click.option(
+        "--data-name",
+        metavar="NAME",
+        help="What a record calls the images of folder:PATH. [default: the folder's own name]",
+    ),
+)
+"""How data are got and called."""
+
+UNITS_OPTION = click.option(
+    "--units",
+    metavar="REGEX",
+    callback=read_regex,
+    help="Name the blocks outright, by a regular expression for whole module names.",
+)
+
+_OPTIONS = (
+    *NETWORK_OPTIONS,
+    click.option(
+        "--checkpoint",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="Weights: a .pt, .pth or .safetensors file. Without it the network is untrained.",
+    ),
     # The data.
     click.option(
         "--data",
@@ -123,7 +144,7 @@ _OPTIONS = (
         show_default=True,
         help="Which part of the data.",
     ),
-    click.option("--download", is_flag=True, help="Fetch cifar10 or cifar100 where they are missing."),
+    *DATA_OPTIONS,
     click.option(
         "--batch-size",
         metavar="N",
@@ -175,12 +196,7 @@ _OPTIONS = (
         callback=read_numbers,
         help="Several seeds, 0-9 or 0,3,5; several give intervals.",
     ),
-    click.option(
-        "--units",
-        metavar="REGEX",
-        callback=read_regex,
-        help="Name the blocks outright, by a regular expression for whole module names.",
-    ),
+    UNITS_OPTION,
     click.option(
         "--loss",
         metavar="PKG.MOD:CALLABLE",
@@ -207,6 +223,11 @@ _OPTIONS = (
 
 def measurement_options(command: Command) -> Command:
     """Give `command` every option that says what is measured, on what, and where the result goes."""
-    for option in reversed(_OPTIONS):
+    return with_options(command, _OPTIONS)
+
+
+def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Give `command` all of `options`, shown in their order."""
+    for option in reversed(options):
         command = option(command)
     return command

@@ -23,6 +23,7 @@ class MeasurementRequest:
     data: str | None
     split: Literal["train", "test"]
     download: bool
+    data_name: str | None
     batch_size: int
     batches: int
     bn: Literal["batch", "running", "frozen"]

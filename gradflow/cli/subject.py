@@ -3,15 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gradflow.cli.request import MeasurementRequest
+from gradflow.errors import DataError
 
 if TYPE_CHECKING:
     from torch import nn
 
     from gradflow.checkpoint import Checkpoint
     from gradflow.data import DataSource
+    from gradflow.data.normalisation import PixelMap
+
+
+class NetworkRequest(Protocol):
+    """Which network is asked for: the fields of `gradflow.cli.options.NETWORK_OPTIONS`."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """Outputs."""
+
+    @property
+    def shortcut(self) -> str | None:
+        """Variant of Table 1."""
+
+    @property
+    def activation(self) -> str | None:
+        """Variant of Table 2."""
+
+    @property
+    def width(self) -> int | None:
+        """Channels of the first stage."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one image."""
+
 
 DEFAULT_DATA = "synthetic"
 DEFAULT_INPUT_SHAPE = (3, 32, 32)
@@ -19,17 +47,31 @@ DEFAULT_CLASSES = 10
 
 
 def find_data(request: MeasurementRequest, checkpoint: Checkpoint | None, seed: int) -> DataSource:
-    """Open the data of `--data`, else what the checkpoint was trained on, else synthetic images."""
+    """Open the data of `--data`, else what the checkpoint was trained on, else synthetic images.
+
+    Raises:
+        DataError: if they cannot be opened.
+    """
     from gradflow.data import open_data
 
+    trained = trained_on(checkpoint)
+    if request.data is None and checkpoint is not None and trained is not None:
+        kind, _, name = trained.partition(":")
+        if kind == "folder" and not Path(name).is_dir():  # the name is that of a folder, not its place
+            raise DataError(
+                f"{checkpoint.name} was trained on {trained}, and a checkpoint does not say where that lies; "
+                f"take --data folder:PATH, or --data {DEFAULT_DATA}"
+            )
     return open_data(
-        request.data or trained_on(checkpoint) or DEFAULT_DATA,
+        request.data or trained or DEFAULT_DATA,
         split=request.split,
         batch_size=request.batch_size,
         seed=seed,
         input_shape=request.input_shape or DEFAULT_INPUT_SHAPE,
         num_classes=request.num_classes,
         download=request.download,
+        name=request.data_name,
+        normalisation=trained_with(checkpoint),
     )
 
 
@@ -48,7 +90,7 @@ def find_model(
     return model
 
 
-def model_options(request: MeasurementRequest) -> dict[str, Any]:
+def model_options(request: NetworkRequest) -> dict[str, Any]:
     """Return the options of `gradflow.build_model` that were given."""
     options = {
         "num_classes": request.num_classes,
@@ -63,6 +105,17 @@ def model_options(request: MeasurementRequest) -> dict[str, Any]:
 def trained_on(checkpoint: Checkpoint | None) -> str | None:
     """Return the name of the data that the checkpoint says it was trained on."""
     return None if checkpoint is None or checkpoint.data is None else str(checkpoint.data["name"])
+
+
+def trained_with(checkpoint: Checkpoint | None) -> PixelMap | None:
+    """Return the normalisation that the checkpoint says it was trained with, if it holds one."""
+    from gradflow.data.normalisation import kept_normalisation
+
+    return (
+        None
+        if checkpoint is None or checkpoint.data is None
+        else kept_normalisation(checkpoint.data.get("normalisation"))
+    )
 
 
 def remarks(checkpoint: Checkpoint | None, source: DataSource) -> Iterator[str]:

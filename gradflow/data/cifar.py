@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gradflow.data.normalisation import CIFAR10, CIFAR100
+from gradflow.data.normalisation import CIFAR10, CIFAR100, PixelMap
 from gradflow.data.source import ImageSet, Split
 from gradflow.errors import DataError
 from gradflow.importing import describe, import_dependency
@@ -28,6 +28,7 @@ class Cifar(ImageSet):
         input_shape: must be 3 × 32 × 32.
         root: where the files are, or go.
         download: whether they may be fetched.
+        normalisation: of the pixels; published constants of the set if None.
 
     Raises:
         DataError: if the files are not there or damaged, or the shape is another.
@@ -44,11 +45,12 @@ class Cifar(ImageSet):
         *,
         root: Path,
         download: bool,
+        normalisation: PixelMap | None = None,
     ) -> None:
         if input_shape != (3, 32, 32):
             raise DataError(f"{name} has images of 3,32,32, but the model takes {_written(input_shape)}")
         datasets = import_dependency("torchvision.datasets")
-        loader, normalisation = _SETS[name]
+        loader, published = _SETS[name]
         try:
             # torchvision tells its progress on standard output, which is for results only.
             with contextlib.redirect_stdout(sys.stderr):
@@ -64,7 +66,7 @@ class Cifar(ImageSet):
         self.split = split
         self.classes = tuple(dataset.classes)
         self._images: np.ndarray = dataset.data
-        super().__init__(np.array(dataset.targets), batch_size, seed, normalisation)
+        super().__init__(np.array(dataset.targets), batch_size, seed, normalisation or published)
         self._check_batch_size()
 
     def _pixels(self, index: int) -> np.ndarray:

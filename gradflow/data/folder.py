@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from gradflow.data.normalisation import for_shape
+from gradflow.data.normalisation import PixelMap, for_shape
 from gradflow.data.source import ImageSet, Split
 from gradflow.errors import DataError
 
@@ -29,6 +29,7 @@ class ImageFolder(ImageSet):
         seed: of the order of the images.
         input_shape: channels (3 or 1), height and width that every image must have.
         name: what a record calls the data, after `folder:`; the folder's own name if None.
+        normalisation: of the pixels; constants for images of unknown origin if None.
 
     Raises:
         DataError: if the folder is missing, empty, or laid out otherwise.
@@ -42,6 +43,7 @@ class ImageFolder(ImageSet):
         seed: int,
         input_shape: tuple[int, int, int],
         name: str | None = None,
+        normalisation: PixelMap | None = None,
     ) -> None:
         if input_shape[0] not in {1, 3}:
             raise DataError(f"images of {input_shape[0]} channels cannot be read from files; expected 3 or 1")
@@ -62,7 +64,7 @@ class ImageFolder(ImageSet):
                 )
             self._files += files
             targets += [target] * len(files)
-        super().__init__(np.array(targets), batch_size, seed, for_shape(input_shape))
+        super().__init__(np.array(targets), batch_size, seed, normalisation or for_shape(input_shape))
         self._check_batch_size()
 
     def _check_split(self) -> None:

@@ -9,6 +9,7 @@ from typing import get_args
 from gradflow.data.cifar import Cifar, default_root
 from gradflow.data.custom import CustomBatches
 from gradflow.data.folder import ImageFolder
+from gradflow.data.normalisation import PixelMap
 from gradflow.data.source import DataSource, Split
 from gradflow.data.synthetic import SyntheticImages
 from gradflow.errors import DataError
@@ -28,6 +29,7 @@ def open_data(
     download: bool = False,
     root: str | Path | None = None,
     name: str | None = None,
+    normalisation: PixelMap | None = None,
 ) -> DataSource:
     """Open a data source; batches depend on the arguments alone.
 
@@ -42,6 +44,7 @@ def open_data(
         download: whether CIFAR may be fetched.
         root: where CIFAR is, or goes; `gradflow` in the user's cache directory if None.
         name: what a record calls a folder; the last part of its path if None.
+        normalisation: of images' pixels; what is usual for the data if None.
 
     Raises:
         DataError: if there is no such data, it is damaged, or it does not fit the model.
@@ -58,14 +61,24 @@ def open_data(
     source: DataSource
     kind, _, rest = spec.partition(":")
     if spec == "synthetic":
-        source = SyntheticImages(split, batch_size, seed, _image_shape(spec, input_shape), num_classes or 10)
+        shape = _image_shape(spec, input_shape)
+        source = SyntheticImages(split, batch_size, seed, shape, num_classes or 10, normalisation)
     elif spec in {"cifar10", "cifar100"}:
         shape = _image_shape(spec, input_shape)
         where = Path(root) if root is not None else default_root()
-        source = Cifar(spec, split, batch_size, seed, shape, root=where, download=download)
+        source = Cifar(
+            spec,
+            split,
+            batch_size,
+            seed,
+            shape,
+            root=where,
+            download=download,
+            normalisation=normalisation,
+        )
     elif kind == "folder" and rest:
-        folder = Path(rest).expanduser()
-        source = ImageFolder(folder, split, batch_size, seed, _image_shape(spec, input_shape), name)
+        folder, shape = Path(rest).expanduser(), _image_shape(spec, input_shape)
+        source = ImageFolder(folder, split, batch_size, seed, shape, name, normalisation)
     elif is_object_name(spec):
         source = CustomBatches(
             spec,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.data.normalisation import Normalisation
+from gradflow.data.normalisation import PixelMap
 from gradflow.errors import DataError
 from gradflow.units import Inputs
 
@@ -46,6 +47,17 @@ class DataSource(ABC):
             DataError: if there are not so many, or one cannot be read.
         """
 
+    def all_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return every image as uint8 (images, height, width, channels), and the classes, int64.
+
+        Raises:
+            DataError: if the data has no end, or is not images, or one cannot be read.
+        """
+        raise DataError(
+            f"{self.name} offers batches, not a set of images, and training goes over a set many times; "
+            "take --data cifar10, cifar100, folder:PATH or synthetic"
+        )
+
     def check_classes(self, outputs: int) -> None:
         """Check that a model with so many outputs fits.
 
@@ -69,7 +81,7 @@ class ImageSet(DataSource):
         normalisation: of the pixels.
     """
 
-    def __init__(self, targets: np.ndarray, batch_size: int, seed: int, normalisation: Normalisation) -> None:
+    def __init__(self, targets: np.ndarray, batch_size: int, seed: int, normalisation: PixelMap) -> None:
         self._targets = targets
         self._batch_size = batch_size
         self._seed = seed
@@ -79,6 +91,17 @@ class ImageSet(DataSource):
     @abstractmethod
     def _pixels(self, index: int) -> np.ndarray:
         """Return image number `index`: (height, width, channels), 0 to 255."""
+
+    def all_pixels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return every image as uint8 (images, height, width, channels), and the classes, int64.
+
+        Raises:
+            DataError: if one cannot be read.
+        """
+        # Files are read while others are decoded: both let go of the interpreter.
+        with ThreadPoolExecutor() as pool:
+            pixels = list(pool.map(self._pixels, range(len(self._targets))))
+        return np.stack(pixels), self._targets.astype(np.int64)
 
     def batches(self, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `count` batches of images (batch, channels, height, width), float32, and classes, int64.

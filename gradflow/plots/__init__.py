@@ -14,6 +14,8 @@ from gradflow.plots.paths import plot_lesions, plot_paths
 from gradflow.plots.samples import plot_cancellation, plot_survival
 from gradflow.plots.spectrum import plot_spectrum
 from gradflow.plots.style import figure_style, format_number, network_colour
+from gradflow.plots.theory import plot_branch_share
+from gradflow.plots.training import plot_training
 
 __all__ = [
     "Network",
@@ -26,6 +28,7 @@ __all__ = [
     "network_from",
     "networks_from",
     "plot_backward",
+    "plot_branch_share",
     "plot_cancellation",
     "plot_checks",
     "plot_cosines",
@@ -36,4 +39,5 @@ __all__ = [
     "plot_paths",
     "plot_spectrum",
     "plot_survival",
+    "plot_training",
 ]

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import NDArray
 
 from gradflow.plots.axes import legend, new_figure, say
 from gradflow.plots.network import Network
-from gradflow.plots.style import ALARM, BAND, MUTED, figure_style
+from gradflow.plots.style import ALARM, BAND, MUTED, figure_style, format_number
 
 _TITLE = "Equation checks: error over tolerance"
 _ROW = 0.26
@@ -62,6 +62,7 @@ def plot_checks(networks: Sequence[Network]) -> Figure:
             one.set_xscale("log")
             one.set_xlim(low, high)
             one.xaxis.set_major_locator(LogLocator(numticks=6))
+            one.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_number(value)))
             one.minorticks_off()
             one.set_title(dtype)
             one.set_xlabel("error / tolerance")

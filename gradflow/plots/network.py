@@ -11,6 +11,7 @@ from gradflow.plots.style import network_colour, network_dashes
 from gradflow.record import Record
 from gradflow.record.schema import QUANTILES
 from gradflow.statistics import aggregate, summarise_lesions, with_shares, worst_checks
+from gradflow.theory import predicted_branch_share
 
 _PER_SAMPLE = ("cancellation", "survival", "span_cancellation", "span_survival")
 _AVERAGED = (
@@ -26,6 +27,19 @@ _JACOBIAN = ("jacobian", "span_start", "span_end")
 
 
 @dataclass(frozen=True)
+class OverTime:
+    """What a training run recorded.
+
+    Attributes:
+        steps: the record's `steps`, one row a training step, in order.
+        units: the record's `units` of every iteration, with shares.
+    """
+
+    steps: pd.DataFrame
+    units: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Network:
     """One network to draw.
 
@@ -33,13 +47,15 @@ class Network:
         label: its name in legends and titles.
         colour: its colour in every figure.
         dashes: matplotlib line style, for networks beyond the number of colours.
-        units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`).
+        units: one row a unit, averaged over seeds and batches (`gradflow.statistics.aggregate`), with
+            `predicted_branch_share` where theory has one.
         parameters: one row a parameter tensor, likewise.
         checks: one row an equation and span, the largest error.
         jacobians: one row a Jacobian, averaged likewise, with its `root_mean_square` singular value.
         singular_values: one row a singular value, likewise.
         paths: one row a length of path, likewise.
         lesions: one row a lesion, likewise (`gradflow.statistics.summarise_lesions`).
+        over_time: what was recorded while it trained; None if it is not the record of a training run.
     """
 
     label: str
@@ -52,6 +68,7 @@ class Network:
     singular_values: pd.DataFrame
     paths: pd.DataFrame
     lesions: pd.DataFrame
+    over_time: OverTime | None = None
 
 
 def network_from(record: Record, label: str, index: int = 0) -> Network:
@@ -62,11 +79,12 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         label: the network's name.
         index: its number among those drawn together, from 0; it decides the colour.
     """
+    units = aggregate(with_shares(last_iteration(record.units)), _AVERAGED)
     return Network(
         label=label,
         colour=network_colour(index),
         dashes=network_dashes(index),
-        units=aggregate(with_shares(last_iteration(record.units)), _AVERAGED),
+        units=units.assign(predicted_branch_share=predicted_branch_share(record, units)),
         parameters=aggregate(last_iteration(record.parameters), ["norm", "grad_norm"], by=("name",)),
         checks=worst_checks(last_iteration(record.checks)),
         jacobians=aggregate(
@@ -79,7 +97,16 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         ),
         paths=aggregate(last_iteration(record.paths), ["gradient", "share"], by=("length",)),
         lesions=summarise_lesions(last_iteration(record.lesions)),
+        over_time=_over_time(record),
     )
+
+
+def _over_time(record: Record) -> OverTime | None:
+    """Return what a training run recorded: steps that have a learning rate tell it from a probe."""
+    steps = record.steps[record.steps["learning_rate"].notna()]
+    if steps.empty:
+        return None
+    return OverTime(steps.sort_values("iteration"), with_shares(record.units))
 
 
 def last_iteration(frame: pd.DataFrame) -> pd.DataFrame:

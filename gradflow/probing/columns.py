@@ -41,7 +41,8 @@ class HostNumbers:
 
     def sums(self, tensors: Iterable[Tensor | None]) -> Array:
         """Return the sum of each tensor's numbers."""
-        found = [np.nan if tensor is None else self._arrays[id(tensor)].sum() for tensor in tensors]
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, and null in the record
+            found = [np.nan if tensor is None else self._arrays[id(tensor)].sum() for tensor in tensors]
         return np.array(found, dtype=np.float64)
 
     def norms(self, squares: Iterable[Squares | None]) -> Array:

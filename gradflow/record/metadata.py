@@ -23,6 +23,7 @@ class Key:
     name: str
     types: tuple[type, ...]
     meaning: str
+    required: bool = True
 
 
 _NULL = type(None)
@@ -47,6 +48,13 @@ META = (
     Key("versions", (dict,), "version by name: Python, the libraries, the platform"),
     Key("skipped", (list,), "`what` was not measured, and `why`"),
     Key("notes", (list,), "sentences that a reader of the numbers needs"),
+    Key(
+        "training",
+        (dict,),
+        "only of a training run: `recipe` as it ran, `data_seed`, `processes`, what `batch_norm` is over, "
+        "cadences, `iteration` reached, `best` and `last` test error",
+        required=False,
+    ),
 )
 
 _MODEL_KEYS = ("name", "options", "class", "parameters")
@@ -63,6 +71,8 @@ def validate_meta(meta: Mapping[str, Any]) -> None:
         raise RecordError(f"the record's metadata has an unknown key '{unknown[0]}'")
     for key in META:
         if key.name not in meta:
+            if not key.required:
+                continue
             raise RecordError(f"the record's metadata lacks '{key.name}': {key.meaning}")
         value = meta[key.name]
         # bool is a subclass of int, but a truth value is not a count.

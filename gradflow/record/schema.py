@@ -130,7 +130,12 @@ CHECKS = (
     Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
     Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
     Column("holds", "bool", "", "error ≤ tolerance"),
-    Column("expected_to_hold", "bool", "", "whether the network is of the statement's form"),
+    Column(
+        "expected_to_hold",
+        "bool",
+        "",
+        "whether it must: where the form is right, or a term not finite",
+    ),
     Column("detectable", "float64", "ratio", "smallest relative change of one term or factor it would catch"),
     Column("finding", "string", "", "why it is not expected to hold; null where it is"),
 )
@@ -140,6 +145,9 @@ STEPS = (
     Column("loss", "float64", "loss", "value of the loss on the batch"),
     Column("param_grad_norm", "float64", _GRAD, "over all parameters"),
     Column("learning_rate", "float64", "", "learning rate of the step; null outside training"),
+    Column("error", "float64", "share", "of the batch's samples that were put into a wrong class"),
+    Column("test_loss", "float64", "loss", "mean loss on the test data after the step; null where not run"),
+    Column("test_error", "float64", "share", "of the test data put into a wrong class after the step"),
 )
 
 _JACOBIAN = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from gradflow.errors import RecordError
 from gradflow.record.container import Record
-from gradflow.record.files import sha256, write_directory
+from gradflow.record.files import explained, sha256, write_directory, write_file
 from gradflow.record.metadata import as_json, validate_meta
 from gradflow.record.schema import ALWAYS_WRITTEN, SCHEMA_VERSION, TABLES, Kind, conform, empty
 
@@ -58,9 +59,44 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
         RecordError: if `path` exists and `force` is not given, it cannot be written, or the record's
             metadata is incomplete.
     """
+    contents = {table: _to_parquet(table, getattr(record, table)) for table in record.written}
+    names = {table: table_file(table) for table in contents}
+    files = {names[table]: content for table, content in contents.items()}
+    files[METADATA_FILE] = _head(record, names, contents)
+    write_directory(path, files, replace=RECORD_FILES if force else ())
+
+
+def rewrite_record(record: Record, path: Path) -> None:
+    """Write `record` into the directory `path` in place of an earlier state of it; other files stay.
+
+    Whoever reads at any moment, or after the process was killed at any moment, sees the earlier
+    state or this one: tables are written under names of their own, and `record.json`, which says
+    the names, is replaced last.
+
+    Args:
+        record: the whole record, as it is now.
+        path: a directory that exists.
+
+    Raises:
+        RecordError: if it cannot be written, or the record's metadata is incomplete.
+    """
+    contents = {table: _to_parquet(table, getattr(record, table)) for table in record.written}
+    names = {table: f"{table}-{sha256(content)[:16]}.parquet" for table, content in contents.items()}
+    with explained(path):
+        for table, content in contents.items():
+            if not (path / names[table]).exists():
+                write_file(path / names[table], content)
+        write_file(path / METADATA_FILE, _head(record, names, contents))
+        for table, name in names.items():
+            for former in path.glob(f"{table}-{'[0-9a-f]' * 16}.parquet"):
+                if former.name != name:
+                    former.unlink()
+
+
+def _head(record: Record, names: Mapping[str, str], contents: Mapping[str, bytes]) -> bytes:
+    """Return what `record.json` holds."""
     validate_meta(record.meta)
     meta = as_json(record.meta)
-    files = {table_file(table): _to_parquet(table, getattr(record, table)) for table in record.written}
     head = {
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
@@ -68,15 +104,14 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
         "meta_sha256": _meta_digest(meta),
         "tables": {
             table: {
-                "file": table_file(table),
+                "file": names[table],
                 "rows": len(getattr(record, table)),
-                "sha256": sha256(files[table_file(table)]),
+                "sha256": sha256(contents[table]),
             }
-            for table in record.written
+            for table in contents
         },
     }
-    files[METADATA_FILE] = (json.dumps(head, indent=1, ensure_ascii=False) + "\n").encode()
-    write_directory(path, files, replace=RECORD_FILES if force else ())
+    return (json.dumps(head, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def load_record(path: str | Path) -> Record:
@@ -87,8 +122,16 @@ def load_record(path: str | Path) -> Record:
     """
     path = Path(path)
     head = _read_head(path)
-    tables = {table: _read_table(path, table, head) for table in TABLES}
-    return Record(**tables, meta=head["meta"])
+    while True:
+        try:
+            tables = {table: _read_table(path, table, head) for table in TABLES}
+        except RecordError:
+            earlier, head = head, _read_head(path)
+            if head == earlier:
+                raise
+            # A run that is still training rewrote its record between the two: its tables are others now.
+        else:
+            return Record(**tables, meta=head["meta"])
 
 
 def is_record(path: Path) -> bool:
@@ -154,14 +197,17 @@ def _read_table(path: Path, table: str, head: dict[str, Any]) -> pd.DataFrame:
         return empty(table)
     if not isinstance(entry, dict):
         raise _damaged(path, f"{METADATA_FILE} does not list the table '{table}'")
-    content = _read(path, table_file(table))
+    name = entry.get("file")
+    if not isinstance(name, str) or Path(name).name != name:
+        raise _damaged(path, f"{METADATA_FILE} does not say which file holds the table '{table}'")
+    content = _read(path, name)
     if sha256(content) != entry.get("sha256"):
-        raise _damaged(path, f"{table_file(table)} is not the file that was written (its digest differs)")
+        raise _damaged(path, f"{name} is not the file that was written (its digest differs)")
     try:
         arrow = pq.ParquetFile(io.BytesIO(content)).read()
         return conform(table, arrow.to_pandas(types_mapper=_PANDAS_TYPES.get))
     except (pa.ArrowException, OSError, ValueError, TypeError, RecordError) as error:
-        raise _damaged(path, f"{table_file(table)} cannot be read ({_first_line(error)})") from error
+        raise _damaged(path, f"{name} cannot be read ({_first_line(error)})") from error
 
 
 def _read(path: Path, name: str) -> bytes:

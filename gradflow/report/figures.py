@@ -21,15 +21,14 @@ class FigureKind:
         draw: makes it of the networks that have what it shows.
         shows: what a reader sees in it, for those who do not.
         caption: how to read it.
-        table: the record's table that it shows; without rows there is no such figure. None for
-            what every record has.
+        applies: whether a network has what it shows; without one there is no such figure.
     """
 
     key: str
     draw: Callable[[Sequence[plots.Network]], Figure]
     shows: str
     caption: str
-    table: str | None = None
+    applies: Callable[[plots.Network], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,16 @@ class DrawnFigure:
 
 
 KINDS = (
+    FigureKind(
+        "training",
+        plots.plot_training,
+        "loss and error over training iterations, and gradient norm and shortcut share by unit and iteration",
+        "Above, loss and error of training batches and of the test data; below, over the same iterations, "
+        "every unit's gradient norm and the shortcut's share of its energy, ‖s‖² / (‖s‖² + ‖b‖²). Units are "
+        "counted from the input upwards; lines between them are stages. All other figures and tables are "
+        "of the last iteration.",
+        applies=lambda network: network.over_time is not None,
+    ),
     FigureKind(
         "gradient-norm",
         plots.plot_gradient_norm,
@@ -87,6 +96,15 @@ KINDS = (
         "along s is gone; full cancellation is survival 0.",
     ),
     FigureKind(
+        "branch-share",
+        plots.plot_branch_share,
+        "the branch's share of the signal's energy in every unit, beside the predicted share",
+        "How much of each sum comes from the branch. De & Smith (2020): branches that begin with batch "
+        "normalisation all add the same, so their share falls as a / (v₀ + a l) with the units l of a stage "
+        "passed, and deep networks start out near the identity. Drawn for runs that meet the conditions.",
+        applies=lambda network: bool(network.units["predicted_branch_share"].notna().any()),
+    ),
+    FigureKind(
         "checks",
         plots.plot_checks,
         "errors of the equation checks against their tolerances",
@@ -107,7 +125,7 @@ KINDS = (
         "By what factors a branch, or a span of units, stretches a small change of its input, for the whole "
         "batch: the largest few, and the root of the mean square over all directions of the input. A span "
         "whose singular values are all 1 passes every signal and every gradient on unchanged.",
-        table="jacobians",
+        applies=lambda network: len(network.jacobians) > 0,
     ),
     FigureKind(
         "paths",
@@ -116,7 +134,7 @@ KINDS = (
         "A network of n units has 2ⁿ paths, of which C(n, k) take the branch in k units. Left, the gradient "
         "at x₀ along one path of length k; right, C(n, k) times that, over the sum of all lengths (Veit et "
         "al. 2016). It is a sum of norms: paths that cancel each other count in full.",
-        table="paths",
+        applies=lambda network: len(network.paths) > 0,
     ),
     FigureKind(
         "lesions",
@@ -124,7 +142,7 @@ KINDS = (
         "error or loss after units are left out or exchanged",
         "A unit is left out by leaving its branch out of its addition. Several are drawn at random, and so "
         "are pairs of units that exchange places; Kendall’s τ is 1 for the units’ own order.",
-        table="lesions",
+        applies=lambda network: len(network.lesions) > 0,
     ),
 )
 
@@ -132,7 +150,7 @@ KINDS = (
 def draw_figures(runs: Sequence[Run]) -> Iterator[DrawnFigure]:
     """Draw every figure that `runs` have something for, those runs together."""
     for kind in KINDS:
-        shown = [run for run in runs if kind.table is None or len(getattr(run.record, kind.table))]
+        shown = [run for run in runs if kind.applies(run.network)]
         if not shown:
             continue
         figure = kind.draw([run.network for run in shown])

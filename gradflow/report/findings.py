@@ -17,6 +17,7 @@ from gradflow.plots import format_number as number
 from gradflow.plots import last_iteration
 from gradflow.report.path_findings import describe_lesions, describe_paths, describe_spectrum
 from gradflow.report.runs import Run
+from gradflow.report.theory_findings import describe_theory
 from gradflow.statistics import find_replicate
 
 Row = dict[Hashable, Any]
@@ -31,6 +32,7 @@ def describe_run(run: Run) -> list[str]:
         *_shares(run),
         *_samples(run),
         *_equations(run),
+        *describe_theory(run.theory),
         *describe_spectrum(run.network),
         *describe_paths(run.record),
         *describe_lesions(run.network),

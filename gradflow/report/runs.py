@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ from gradflow.errors import RecordError
 from gradflow.plots import Network, last_iteration, network_from
 from gradflow.record import Meta, Record, find_records, load_record
 from gradflow.statistics import summarise_stages
+from gradflow.theory import compare
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Run:
         record: what was measured.
         network: its averages, as they are drawn.
         stages: one row a stage and one (stage null) for the network, `statistics.summarise_stages`.
+        theory: predictions that are about it, with verdicts, `theory.compare`.
     """
 
     folder: str
@@ -32,6 +34,7 @@ class Run:
     record: Record
     network: Network
     stages: pd.DataFrame
+    theory: pd.DataFrame
 
     @property
     def meta(self) -> Meta:
@@ -69,6 +72,7 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
             record=record,
             network=network_from(record, label, index),
             stages=summarise_stages(last_iteration(record.units)),
+            theory=compare(replace(record, units=last_iteration(record.units))),
         )
         for index, (name, label, record) in enumerate(zip(names, labels, records, strict=True))
     ]

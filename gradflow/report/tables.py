@@ -12,6 +12,7 @@ import pandas as pd
 from gradflow.record import TABLES, Column
 from gradflow.report.runs import Run
 from gradflow.statistics import summarise_checks
+from gradflow.theory import LAWS
 
 _KEYS = ("iteration", "seed", "batch_index")
 _SUMMARY = (
@@ -46,6 +47,23 @@ _CHECKS = (
     ("tolerance", "tolerance", "largest error that rounding explains, there", False),
     ("detectable", "detects", "smallest relative change of a term that every check would catch", False),
     ("finding", "finding", "why it need not hold, or is not compared", True),
+)
+
+
+_THEORY = (
+    ("title", "what", "what is measured", True),
+    ("stage", "stage", "index of the stage; “all” is the network", True),
+    ("value", "measured", "mean over seeds, or over batches of one seed", False),
+    ("interval", "95 %", "interval over seeds, or over batches of one seed", True),
+    ("predicted", "predicted", "the value that is predicted", False),
+    ("statement", "prediction", "what is predicted, in words", True),
+    ("source", "source", "whose prediction", True),
+    (
+        "verdict",
+        "verdict",
+        "whether the interval holds the prediction, or why it is not about the run",
+        True,
+    ),
 )
 
 
@@ -110,12 +128,29 @@ def parameter_table(run: Run) -> Table:
 
 def other_tables(run: Run) -> list[tuple[str, Table]]:
     """Return the tables that only some records have, each with its name: those of `run` with a row."""
-    found = []
+    found = [("Theory beside measurement", theory_table(run))] if len(run.theory) else []
     for name in ("jacobians", "singular_values", "paths", "lesions"):
         frame = getattr(run.network, name)
         if len(frame):
             found.append((name.replace("_", " ").capitalize(), Table(_heads(name, frame), frame)))
     return found
+
+
+def theory_table(run: Run) -> Table:
+    """Return one row a prediction and stage: predicted, measured with its interval, and the verdict."""
+    rows = run.theory.to_dict("records")
+    frame = run.theory.assign(
+        title=[LAWS[row["law"]].title for row in rows],
+        statement=[LAWS[row["law"]].statement for row in rows],
+        source=[LAWS[row["law"]].source for row in rows],
+        stage=["all" if pd.isna(row["stage"]) else str(row["stage"]) for row in rows],
+        interval=[
+            f"{_cell(low)} – {_cell(high)}" if np.isfinite(low) else "–"
+            for low, high in zip(run.theory["value_low"], run.theory["value_high"], strict=True)
+        ],
+        verdict=[": ".join(filter(None, (row["verdict"], row["outside"]))) for row in rows],
+    )
+    return Table([Head(*head) for head in _THEORY], frame)
 
 
 def check_table(run: Run) -> Table:

@@ -15,6 +15,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
+from gradflow.theory import UNIT_KINDS, slope
+
 ANALYSES = Path(__file__).parents[2] / "analyses"
 TEXTS = {".md", ".json", ".csv", ".svg"}
 
@@ -139,35 +141,14 @@ def test_what_cannot_be_used_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
-def test_predicted_constants_are_those_of_the_theory() -> None:
-    """r, the exponents r^K, the taps on 8 × 8 pixels and De & Smith's share, computed by hand."""
-    predictions = importlib.import_module("initialisation.predictions")
-    basic, bottleneck = predictions.UNIT_KINDS["basic"], predictions.UNIT_KINDS["bottleneck"]
-    assert pytest.approx(1.466942) == predictions.R
-    assert (basic.exponent, bottleneck.exponent) == pytest.approx((2.151919, 3.156741))
-    assert basic.taps(2) == pytest.approx([(22 / 24) ** 2] * 2)
-    assert bottleneck.padded_gain(2) == 0.25
-    assert basic.branch_share(np.array([1.0, 2.0]), 0) == pytest.approx([1 / 2.5, 1 / 3.5])
-
-
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
 def test_gains_unit_by_unit_make_the_power_law_in_the_continuum(kind: str) -> None:
     """Far from a stage's start, where v changes little a unit, the product has the exponent r^K."""
-    predictions = importlib.import_module("initialisation.predictions")
     fits = importlib.import_module("initialisation.fits")
-    unit = predictions.UNIT_KINDS[kind]
+    unit = UNIT_KINDS[kind]
     variance = 1000 + unit.variance_gain * np.arange(200)
-    exponent = -fits.slope(np.log(variance), fits.accumulated(unit, variance, 0, padding=False))
+    exponent = -slope(np.log(variance), fits.accumulated(unit, variance, 0, padding=False))
     assert exponent == pytest.approx(unit.exponent, rel=1e-3)
-
-
-def test_rectified_inputs_under_padding_have_the_ratio_that_is_predicted() -> None:
-    """E[u²] / Var(u) of rectified normal variables, a share of them zeros, is r_p = 1 / (1 − p / π)."""
-    unit = importlib.import_module("initialisation.predictions").UNIT_KINDS["basic"]
-    generator = np.random.default_rng(0)
-    seen = np.maximum(generator.normal(size=2_000_000), 0)
-    seen[generator.random(len(seen)) > unit.taps(2)[0]] = 0
-    assert (seen**2).mean() / seen.var() == pytest.approx(unit.ratios(2)[0], rel=5e-3)
 
 
 def test_channel_variances_are_those_that_batch_normalisation_takes() -> None:
@@ -185,34 +166,3 @@ def test_channel_variances_are_those_that_batch_normalisation_takes() -> None:
     assert rows.loc[0, "variance"] == pytest.approx(float(kept.mean()))
     assert rows.loc[0, "harmonic_variance"] == pytest.approx(float(1 / (1 / kept).mean()))
     assert not any(module._forward_hooks for module in model.modules())
-
-
-@pytest.mark.parametrize(
-    ("law", "values", "predicted", "outside", "verdict"),
-    [
-        ("exponent", [2.0, 2.2, 2.3], 2.152, "", "agrees"),
-        ("exponent", [2.001, 2.0, 1.999], 2.152, "", "agrees within 10 %"),
-        ("exponent", [1.501, 1.5, 1.499], 2.152, "", "disagrees"),
-        ("exponent", [2.0, 2.2, 2.3], 2.152, "no", "out of its conditions"),
-        ("exponent", [2.0, 2.2, 2.3], np.nan, "", "no prediction"),
-        ("exponent", [2.0], 2.152, "", "undecided"),
-        ("polynomial", [0.1, 0.11, 0.12], 0.0, "", "agrees"),
-        ("polynomial", [-0.1, 0.11, 0.12], 0.0, "", "undecided"),
-        ("polynomial", [-0.1, -0.11, -0.12], 0.0, "", "disagrees"),
-        ("gain_nears_one", [-0.8, -0.9, -0.85], 0.0, "", "agrees"),
-        ("gain_nears_one", [0.8, 0.9, 0.85], 0.0, "", "disagrees"),
-    ],
-)
-def test_verdicts_follow_the_stated_rule(
-    law: str, values: list[float], predicted: float, outside: str, verdict: str
-) -> None:
-    """The prediction against the interval over seeds, in each case of the rule."""
-    judge = importlib.import_module("initialisation.verdicts").judge
-    same = {"iteration": 0, "batch_index": 0, "network": "preact", "depth": "20", "kind": "basic"}
-    rows = [
-        same
-        | {"law": law, "bn": "frozen", "stage": 0, "seed": seed, "value": value}
-        | {"predicted": predicted, "outside": outside}
-        for seed, value in enumerate(values)
-    ]
-    assert judge(rows)["verdict"].tolist() == [verdict]

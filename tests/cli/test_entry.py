@@ -70,7 +70,7 @@ def test_without_a_command_help_goes_to_standard_error(cli) -> None:
             r"'none' is not one of 'batch', 'running', 'frozen'",
         ),
         (["probe", "--model", "preact20", "--force"], r"--force replaces what --out names; give --out too"),
-        (["check", "--model", "preact20", "--equations", "4,8"], r"equation '8'.*expected some of 3, 4, 5"),
+        (["check", "--model", "preact20", "--equations", "4,10"], r"equation '10'.*expected some of 1, 2, 3"),
         (["check", "--model", "preact20", "--spans", "5-5"], r"'5-5' is no span"),
     ],
 )

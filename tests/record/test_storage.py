@@ -7,7 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradflow.errors import RecordError
-from gradflow.record import Record, find_records, load_record
+from gradflow.record import Record, find_records, load_record, storage
 from gradflow.record import files as record_files
 from gradflow.record.schema import ALWAYS_WRITTEN, TABLES
-from gradflow.record.storage import METADATA_FILE, RECORD_FILES, table_file
+from gradflow.record.storage import METADATA_FILE, RECORD_FILES, rewrite_record, table_file
 
 
 @pytest.fixture
@@ -307,3 +309,67 @@ def test_tables_that_few_records_have_are_written_where_they_have_a_row(tmp_path
     assert load_record(tmp_path / "without").paths.empty
     with_path_tables(record).save(tmp_path / "with")
     assert len(load_record(tmp_path / "with").paths) == 3  # lengths 0 to 2
+
+
+def test_rewriting_keeps_an_earlier_state_until_the_end(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended before any of its files, rewriting leaves the earlier record; after the last, the later one."""
+    later = make_record(stages=(2, 3))
+    rewrite_record(record, tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    real = storage.write_file
+    for files in range(20):
+        remaining = iter([False] * files)
+
+        def stop(path: Path, content: bytes, remaining: Iterator[bool] = remaining) -> None:
+            if next(remaining, True):
+                raise KeyboardInterrupt
+            real(path, content)
+
+        monkeypatch.setattr(storage, "write_file", stop)
+        try:
+            rewrite_record(later, tmp_path)
+        except KeyboardInterrupt:
+            assert len(load_record(tmp_path).units) == len(record.units)
+        else:
+            break
+    assert files > 1
+    assert len(load_record(tmp_path).units) == len(later.units)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert len(list(tmp_path.glob("*.parquet"))) == len(TABLES)  # nothing of the earlier one is left
+
+
+def test_record_that_is_rewritten_while_it_is_read(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the list of tables, and then finds them replaced, gets the later record; a loss stays one."""
+    later = make_record(stages=(2, 3))
+    rewrite_record(record, tmp_path)
+    real = storage._read_head
+
+    def then_rewritten(path: Path) -> dict[str, Any]:
+        head = real(path)
+        rewrite_record(later, tmp_path)
+        return head
+
+    monkeypatch.setattr(storage, "_read_head", then_rewritten)
+    assert len(load_record(tmp_path).units) == len(later.units)
+    monkeypatch.undo()
+    next(tmp_path.glob("units-*.parquet")).unlink()
+    with pytest.raises(RecordError, match="is missing"):
+        load_record(tmp_path)
+
+
+def test_rewritten_record_is_checked_like_any(record: Record, tmp_path: Path) -> None:
+    """A table that was changed, or a file name that leads elsewhere, is refused."""
+    rewrite_record(record, tmp_path)
+    head = json.loads((tmp_path / "record.json").read_bytes())
+    name = head["tables"]["units"]["file"]
+    (tmp_path / name).write_bytes(b"?")
+    with pytest.raises(RecordError, match="its digest differs"):
+        load_record(tmp_path)
+    head["tables"]["units"]["file"] = "../units.parquet"
+    (tmp_path / "record.json").write_text(json.dumps(head))
+    with pytest.raises(RecordError, match="does not say which file holds the table 'units'"):
+        load_record(tmp_path)

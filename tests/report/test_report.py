@@ -398,3 +398,14 @@ def test_sentences_about_jacobians_paths_and_lesions(tmp_path: Path) -> None:
     assert "With all units the error is 0.07; with one left out it is 0.095 in the median" in text
     assert "at most 0.11, without unit 3." in text
     assert "With 2 units left out together the error is 0.205." in text
+
+
+def test_training_is_shown_where_there_was_one(report: Path, tmp_path: Path) -> None:
+    """A record of a training run has the figure over iterations; others have not."""
+    assert not (report / "report/training.svg").exists()
+    steps = pd.DataFrame({"iteration": [1, 2], "loss": [2.0, 1.0], "error": [0.9, 0.8], "learning_rate": 0.1})
+    probed = make_record("preact", stages=(2, 2), checkpoint=TRAINED | {"iteration": 2})
+    Record(probed.units.assign(iteration=2), steps=steps, meta=probed.meta).save(tmp_path / "run")
+    page = write_report([tmp_path / "run"], tmp_path / "out")
+    assert (page.parent / "report/training.svg").is_file()
+    assert 'id="figure-training"' in page.read_text()

@@ -1,4 +1,4 @@
-"""What should be seen in untrained networks with BN and ReLU, as pure functions.
+"""What should be seen in untrained networks with BN and ReLU: growth, branch shares, exponents.
 
 Notation: K convolutions a unit; a = n_in / n_out of its last convolution; r = π / (π − 1), the second
 moment over the variance of a rectified standard normal variable. With fan-out He initialisation and
@@ -9,9 +9,10 @@ BN before every ReLU,
   whole ‖g‖²: each convolution but the last is followed by a BN that divides by its own variance;
 - a plain network's BNs do so after every convolution: ‖g‖² grows by r a convolution.
 
-The statements are for infinite width, without regard to zero padding, and with BN's statistics
-taken for constants in the backward pass (`frozen`). What zero padding changes in them is worked out
-here, too (`UnitKind.taps`, `UnitKind.ratios`).
+De & Smith 2020 (arXiv:2002.10444) have the branch share; the rest is the usual mean-field argument
+(cf. Yang et al. 2019, arXiv:1902.08129, for plain networks). It is for infinite width, without regard to
+zero padding, and with BN's statistics taken for constants in the backward pass (`frozen`). What zero
+padding changes in it is worked out here, too (`UnitKind.taps`, `UnitKind.ratios`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,22 @@ R = math.pi / (math.pi - 1)
 """E[z₊²] / Var(z₊) of a standard normal z."""
 
 _IMAGE_SIZE = 32
+
+Array = NDArray[np.float64]
+
+
+def branch_share(units: Array, *, gain: float = 1.0, start: float = 1.0) -> Array:
+    """Return a / (v_0 + a l), the share Var(F) / Var(x_{l+1}) of a branch that begins with BN.
+
+    De & Smith 2020 (arXiv:2002.10444): every branch has the same variance, so signals grow linearly
+    and later branches weigh less; 1 / (l + 1) where every branch adds 1 to a start of 1.
+
+    Args:
+        units: l, how many units of the stage the signal has passed, this one included.
+        gain: a, what a branch adds to the variance.
+        start: v_0, the variance before the first of these units.
+    """
+    return gain / (start + gain * units)
 
 
 @dataclass(frozen=True)
@@ -49,7 +66,7 @@ class UnitKind:
         """K."""
         return len(self.kernels)
 
-    def taps(self, stage: int) -> NDArray[np.float64]:
+    def taps(self, stage: int) -> Array:
         """Return for each convolution the share p of its taps that do not fall on zero padding.
 
         On maps of H × H pixels, 3H − 2 of the 3H taps of a row or column stay inside.
@@ -58,7 +75,7 @@ class UnitKind:
         inside = ((3 * size - 2) / (3 * size)) ** 2
         return np.array([inside if kernel == 3 else 1.0 for kernel in self.kernels])
 
-    def ratios(self, stage: int) -> NDArray[np.float64]:
+    def ratios(self, stage: int) -> Array:
         """Return for each convolution what r becomes with zero padding: r_p = 1 / (1 − p / π).
 
         Of the inputs of its taps a share 1 − p is zero, which multiplies second moments and what
@@ -98,13 +115,11 @@ class UnitKind:
         """Growth of ‖g‖ in K convolutions without a shortcut."""
         return float(R ** (self.convolutions / 2))
 
-    def branch_share(self, passed: NDArray[np.float64], stage: int) -> NDArray[np.float64]:
-        """Return a / (v_0 + a l), the share of Var(F) in Var(y) after l more units of a stage."""
-        return self.gain / (self.start(stage) + self.gain * passed)
+    def branch_share(self, passed: Array, stage: int) -> Array:
+        """Return the share of Var(F) in Var(y) after l more units of a stage."""
+        return branch_share(passed, gain=self.gain, start=self.start(stage))
 
-    def energy_gains(
-        self, variance: NDArray[np.float64], stage: int, *, padding: bool
-    ) -> NDArray[np.float64]:
+    def energy_gains(self, variance: Array, stage: int, *, padding: bool) -> Array:
         """Return ‖g_l‖² / ‖g_{l+1}‖² = 1 + a r^(K−1) / v_l, unit by unit.
 
         Args:
@@ -113,8 +128,10 @@ class UnitKind:
             padding: whether zero padding counts.
         """
         if padding:
-            return 1 + self.padded_gain(stage) * self.ratios(stage)[:-1].prod() / variance
-        return 1 + self.gain * R ** (self.convolutions - 1) / variance
+            handed_on = self.padded_gain(stage) * float(self.ratios(stage)[:-1].prod())
+        else:
+            handed_on = self.gain * R ** (self.convolutions - 1)
+        return 1 + handed_on / variance
 
 
 UNIT_KINDS = {

@@ -1,0 +1,1 @@
+"""The parts of `minus_one.py`: each sample's cancellation, and the page."""

@@ -1,0 +1,63 @@
+"""Images for an analysis, and the batch that a seed stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import click
+from torch import Tensor
+
+from gradflow.data import open_data
+from gradflow.record import mask_paths
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where the images come from.
+
+    Attributes:
+        spec: as `gradflow probe --data` takes it.
+        name: what the record calls a folder, or None.
+    """
+
+    spec: str
+    name: str | None
+
+    @property
+    def shown(self) -> str:
+        """The name that is published; no path."""
+        return self.name or mask_paths([self.spec]).removeprefix("folder:")
+
+
+@lru_cache(maxsize=4)
+def load_batch(
+    images: Images, batch_size: int, seed: int, split: str = "train"
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """Return the images and labels that `seed` stands for, and what a record says of them.
+
+    Raises:
+        DataError: if there are none.
+    """
+    source = open_data(
+        images.spec, split=split, batch_size=batch_size, seed=seed, num_classes=10, name=images.name
+    )
+    inputs, targets = next(iter(source.batches(1)))
+    assert isinstance(inputs, Tensor)
+    data = {
+        "name": source.name,
+        "split": source.split,
+        "normalisation": source.normalisation,
+        "classes": list(source.classes) if source.classes else None,
+    }
+    return inputs, targets, data
+
+
+def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which images."""
+    named = click.option("--data-name", help="What a folder of images is called in the output.")
+    return click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")(
+        named(command)
+    )

@@ -1,0 +1,122 @@
+"""Running the queue in slices: which run is where, several at a time where that is faster."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from full_training.published import Entry
+from gradflow.errors import RecordError
+from gradflow.record import load_record
+
+PACKS = (1, 2, 4)
+"""How many runs at a time are tried."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: steps done of how many, and its test errors in percent."""
+
+    iteration: int = 0
+    length: int = 0
+    last_error: float | None = None
+    best_error: float | None = None
+    recipe: str = ""
+    data: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all its steps are made."""
+        return 0 < self.length == self.iteration
+
+
+def read_progress(folder: Path) -> Progress:
+    """Return how far the run in `folder` is, from its record."""
+    if not (folder / "record.json").exists():
+        return Progress()
+    meta = load_record(folder).meta
+    training = meta["training"]
+    last, best = training["last_error"], training["best"]
+    return Progress(
+        training["iteration"],
+        training["recipe"]["length"],
+        None if last is None else 100 * last,
+        None if best is None else 100 * best["test_error"],
+        training["recipe"]["name"],
+        str(meta["data"]["name"]),
+    )
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The runs of one place.
+
+    Attributes:
+        folder: holds a directory for each run.
+        options: of `gradflow train`, for all.
+    """
+
+    folder: Path
+    options: tuple[str, ...]
+
+    def unfinished(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Return the entries that have steps left, in order."""
+        return [entry for entry in entries if not read_progress(self.folder / entry.name).finished]
+
+    def work(self, entries: Sequence[Entry], minutes: float, pack: int | None) -> None:
+        """Run entries, the first ones first, until all are finished or the time is over.
+
+        One that ends with an error, because it diverged for instance, does not keep the others waiting.
+
+        Args:
+            entries: the queue.
+            minutes: how long, in all.
+            pack: how many at a time; None tries what is fastest.
+
+        Raises:
+            RecordError: at the end, if a run ended with an error.
+        """
+        deadline = time.monotonic() + 60 * minutes
+        failed: list[str] = []
+        while (seconds := deadline - time.monotonic()) > 0:
+            left = [entry for entry in self.unfinished(entries) if entry.name not in failed]
+            if not left:
+                break
+            together = pack or self.fastest_pack(left, seconds / 60)
+            jobs = {
+                entry.name: self._start(entry, self.folder / entry.name, (deadline - time.monotonic()) / 60)
+                for entry in left[:together]
+            }
+            failed += [name for name, job in jobs.items() if job.wait() != 0]
+        if failed:
+            raise RecordError(f"training failed in {', '.join(failed)}; its line is above")
+
+    def fastest_pack(self, entries: Sequence[Entry], minutes: float) -> int:
+        """Return how many runs at a time make the most steps together, by trying it for a little while."""
+        trial = min(1.0, minutes / 20)
+        rates = {}
+        for together in PACKS:
+            if together > len(entries):
+                break
+            places = [self.folder / f".trial-{index}" for index in range(together)]
+            try:
+                jobs = [self._start(entries[0], place, trial, "--quiet") for place in places]
+                ended = [job.wait() for job in jobs]
+                made = [read_progress(place).iteration for place in places]
+            finally:
+                for place in places:
+                    shutil.rmtree(place, ignore_errors=True)
+            if any(ended):  # out of memory, for instance
+                break
+            rates[together] = sum(made)
+        return max(rates, key=lambda together: rates[together], default=1)
+
+    def _start(self, entry: Entry, out: Path, minutes: float, *more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "gradflow", "train", *entry.options, *self.options]
+        command += [f"--out={out}", "--resume", f"--stop-after={max(minutes, 0):.4f}", *more]
+        return subprocess.Popen(command)

@@ -1,0 +1,1 @@
+"""The parts of `shortcut_powers.py`: measuring, figures and the page."""

@@ -1,0 +1,115 @@
+"""The −1 argument: does a branch ever cancel its shortcut's gradient, and how often does it come near?
+
+    python analyses/minus_one.py --data folder:IMAGES --data-name cifar10-jpeg75
+    python analyses/minus_one.py --model preact20 --checkpoint ckpt.pt --out reports/minus_one_trained …
+
+looks at every sample in every identity unit and span, ten seeds each, and writes counts, figures, provenance
+and a page to `reports/minus_one/`. What was measured is kept under `--work`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pandas as pd
+import provenance
+import torch
+from cancelling.measuring import network, per_sample
+from cancelling.page import write_page
+from cancelling.summary import count_near, networks
+from common.images import Images, image_options, load_batch
+from common.keeping import measure_all
+from common.refusal import in_one_line
+from common.tables import to_csv
+
+from gradflow.plots import figure_to_png, figure_to_svg, plot_cancellation, plot_survival
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(context_settings={"show_default": True})
+@image_options
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=["preact110", "preact164", "resnet110", "resnet164"],
+    help="A network of the zoo; may be repeated.",
+)
+@click.option(
+    "--checkpoint",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Trained weights of the one --model; BN then uses its running statistics.",
+)
+@click.option("--split", default="train", help="Which images of the data.")
+@click.option("--seeds", type=_COUNT, default=10, help="How many; of batches alone with --checkpoint.")
+@click.option("--batch-size", type=_COUNT, default=16, help="Images a batch.")
+@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/minus_one"),
+    help="Where measurements are kept.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/minus_one"),
+    help="Where the result goes.",
+)
+def main(
+    data: str,
+    data_name: str | None,
+    models: tuple[str, ...],
+    checkpoint: Path | None,
+    split: str,
+    seeds: int,
+    batch_size: int,
+    threads: int,
+    work: Path,
+    out: Path,
+) -> None:
+    """Look for samples whose branch cancels their shortcut's gradient.
+
+    Raises:
+        UsageError: if there is a checkpoint for several models.
+    """
+    if checkpoint is not None and len(models) != 1:
+        raise click.UsageError("--checkpoint holds one network's weights: name it with one --model")
+    torch.set_num_threads(threads)
+    images = Images(data, data_name)
+    bn = "frozen" if checkpoint is None else "running"
+    weights = "" if checkpoint is None else checkpoint.name
+    keys = [
+        {"model": model, "checkpoint": weights, "bn": bn, "seed": seed, "batch_size": batch_size}
+        | {"data": images.shown}
+        | ({} if split == "train" else {"split": split})
+        for model in models
+        for seed in range(seeds)
+    ]
+
+    def measure(key: Mapping[str, Any]) -> pd.DataFrame:
+        inputs, targets, _ = load_batch(images, batch_size, key["seed"], split)
+        return per_sample(network(key["model"], key["seed"], checkpoint), inputs, targets, bn)
+
+    with in_one_line():
+        samples = measure_all(work, keys, measure)
+        counts, drawn = count_near(samples), list(networks(samples))
+        figures = {"cancellation": plot_cancellation(drawn), "survival": plot_survival(drawn)}
+        files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
+        files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
+        files["numbers.csv"] = to_csv(counts)
+        told = provenance.describe_machine(["python", *sys.argv])
+        told |= {"data": f"{images.shown}, {split}", "seeds": f"0-{seeds - 1}", "dtype": "float32"}
+        files["provenance.json"] = provenance.to_json(told)
+        files["README.md"] = write_page(counts, images.shown, seeds, batch_size).encode()
+        provenance.write_output(out, files)
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""λ^k, predicted and measured: what comes back through k shortcuts alone, and in all.
+
+    python analyses/shortcut_powers.py --data folder:IMAGES --data-name cifar10-jpeg75
+
+builds pre-activation ResNet-110 with scaled, gated, convolutional and dropped-out shortcuts, ten seeds each,
+blocks every branch in a backward pass of the real network, and writes what arrives beside the whole
+gradient to `reports/shortcut_powers/`. What was measured is kept under `--work`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import provenance
+import torch
+from common.images import Images, image_options, load_batch
+from common.keeping import measure_all
+from common.refusal import in_one_line
+from common.tables import to_csv
+from gains.figures import draw_powers
+from gains.measuring import CASES, measure_gains
+from gains.page import write_page
+from gains.summary import judge_rates, summarise
+
+from gradflow.plots import figure_to_png, figure_to_svg
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(context_settings={"show_default": True})
+@image_options
+@click.option("--model", default="preact110", help="A pre-activation network of the zoo.")
+@click.option("--seeds", type=_COUNT, default=10, help="How many.")
+@click.option("--batch-size", type=_COUNT, default=4, help="Images a batch.")
+@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/shortcut_powers"),
+    help="Where measurements are kept.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/shortcut_powers"),
+    help="Where the result goes.",
+)
+def main(
+    data: str,
+    data_name: str | None,
+    model: str,
+    seeds: int,
+    batch_size: int,
+    threads: int,
+    work: Path,
+    out: Path,
+) -> None:
+    """Block the branches of untrained networks, and hold what comes back against λ^k."""
+    torch.set_num_threads(threads)
+    images = Images(data, data_name)
+    cases = {case.shortcut: case for case in CASES}
+    keys = [
+        {"model": model, "shortcut": name, "seed": seed, "batch_size": batch_size, "data": images.shown}
+        for name in cases
+        for seed in range(seeds)
+    ]
+    with in_one_line():
+        gains = measure_all(
+            work,
+            keys,
+            lambda key: measure_gains(
+                model,
+                cases[key["shortcut"]],
+                *load_batch(images, batch_size, key["seed"])[:2],
+                key["seed"],
+            ),
+        )
+        summary, rates = summarise(gains), judge_rates(gains)
+        figure = draw_powers(summary, model)
+        files = {"powers.svg": figure_to_svg(figure), "powers.png": figure_to_png(figure)}
+        files |= {"numbers.csv": to_csv(summary), "rates.csv": to_csv(rates)}
+        told = provenance.describe_machine(["python", *sys.argv])
+        told |= {"data": images.shown, "seeds": f"0-{seeds - 1}", "dtype": "float64"}
+        files["provenance.json"] = provenance.to_json(told)
+        files["README.md"] = write_page(gains, summary, rates, model, images.shown, batch_size).encode()
+        provenance.write_output(out, files)
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()

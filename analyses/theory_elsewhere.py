@@ -1,0 +1,111 @@
+"""Theory beside measurement where ResNets cannot tell: fully connected nets and transformers.
+
+    python analyses/theory_elsewhere.py --data folder:IMAGES --data-name cifar10-jpeg75
+
+holds Balduzzi's gradient correlations, the growth of networks without normalisation, and Xiong's slopes of
+pre- and post-LN transformers against ten seeds each, on noise and on images, and writes figures, numbers,
+verdicts, provenance and a page to `reports/theory_elsewhere/`. What was measured is kept under `--work`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import provenance
+import torch
+from common.images import Images, image_options, load_batch
+from common.keeping import measure_all
+from common.refusal import in_one_line
+from common.tables import to_csv
+from elsewhere.figures import draw_correlations, draw_transformers
+from elsewhere.fits import judge_all
+from elsewhere.measuring import measure_connected, measure_transformers, noise
+from elsewhere.page import write_page
+
+from gradflow.plots import figure_to_png, figure_to_svg
+
+_COUNT = click.IntRange(min=1)
+
+
+@click.command(context_settings={"show_default": True})
+@image_options
+@click.option("--seeds", type=_COUNT, default=10, help="How many.")
+@click.option("--batch-size", type=click.IntRange(min=2), default=64, help="Vectors a batch.")
+@click.option("--transformer-batch-size", type=_COUNT, default=8, help="Images a batch of transformers.")
+@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
+@click.option(
+    "--work",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/theory_elsewhere"),
+    help="Where measurements are kept.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("reports/theory_elsewhere"),
+    help="Where the result goes.",
+)
+def main(
+    data: str,
+    data_name: str | None,
+    seeds: int,
+    batch_size: int,
+    transformer_batch_size: int,
+    threads: int,
+    work: Path,
+    out: Path,
+) -> None:
+    """Measure fully connected nets and transformers at initialisation, and hold them against theory."""
+    torch.set_num_threads(threads)
+    images = Images(data, data_name)
+    sizes = {"connected": batch_size, "transformers": transformer_batch_size}
+    with in_one_line():
+        connected = measure_all(
+            work,
+            [
+                {"what": "connected", "inputs": inputs, "seed": seed, "batch_size": batch_size}
+                for inputs in ("noise", images.shown)
+                for seed in range(seeds)
+            ],
+            lambda key: measure_connected(
+                noise(batch_size, key["seed"])
+                if key["inputs"] == "noise"
+                else load_batch(images, batch_size, key["seed"])[0],
+                key["seed"],
+            ),
+        )
+        transformers = measure_all(
+            work,
+            [
+                {
+                    "what": "transformers",
+                    "inputs": images.shown,
+                    "seed": seed,
+                    "batch_size": sizes["transformers"],
+                }
+                for seed in range(seeds)
+            ],
+            lambda key: measure_transformers(
+                *load_batch(images, transformer_batch_size, key["seed"])[:2], key["seed"]
+            ),
+        )
+        verdicts = judge_all(connected, transformers)
+        figures = {
+            "correlations": draw_correlations(connected),
+            "transformers": draw_transformers(transformers),
+        }
+        files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
+        files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
+        files["verdicts.csv"] = to_csv(verdicts)
+        told = provenance.describe_machine(["python", *sys.argv])
+        told |= {"data": f"noise, {images.shown}", "seeds": f"0-{seeds - 1}", "dtype": "float64"}
+        files["provenance.json"] = provenance.to_json(told)
+        files["README.md"] = write_page(connected, verdicts, images.shown, seeds, sizes).encode()
+        provenance.write_output(out, files)
+    click.echo(f"wrote {out / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where gradflow meets other people's tools."""

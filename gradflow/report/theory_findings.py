@@ -1,0 +1,55 @@
+"""Sentences about predictions beside what a run measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from gradflow.plots import format_number as number
+from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
+
+
+def describe_theory(verdicts: pd.DataFrame) -> Iterator[str]:
+    """Yield a sentence for each prediction that is about the run.
+
+    Args:
+        verdicts: `theory.compare` of the run's record.
+    """
+    for name, part in verdicts.groupby("law", sort=False):
+        law = LAWS[str(name)]
+        rows = part.to_dict("records")
+        measured = ", ".join(
+            number(row["value"])
+            + (f" ({number(row['value_low'])} to {number(row['value_high'])})" if _has_interval(row) else "")
+            for row in rows
+        )
+        where = f" in stages {rows[0]['stage']} to {rows[-1]['stage']}" if len(rows) > 1 else ""
+        above = {"=": "", ">": "above ", "<": "below "}[law.relation]
+        predicted = f"{above}{number(float(part['predicted'].iloc[0]))}"
+        yield (
+            f"Theory: {law.title} is predicted to be {predicted} ({law.source}); measured {measured}{where}. "
+            f"{_verdict(part)}"
+        )
+
+
+def _has_interval(row: dict[object, object]) -> bool:
+    return bool(np.isfinite(float(str(row["value_low"]))))
+
+
+def _verdict(part: pd.DataFrame) -> str:
+    outside = part.loc[part["verdict"] == OUTSIDE, "outside"].drop_duplicates().tolist()
+    judged = part.loc[part["verdict"] != OUTSIDE, "verdict"].value_counts()
+    total = int(judged.sum())
+    said = [
+        f"it {verdict}" + (f" in {judged[verdict]} of {total}" if len(part) > 1 else "")
+        for verdict in (AGREES, NEAR, DISAGREES)
+        if verdict in judged
+    ]
+    if UNDECIDED in judged:
+        said.append("one pass has no interval, so nothing is decided: --seeds 0-9 gives one")
+    if outside:
+        said.append(f"out of its conditions: {'; '.join(outside)}")
+    words = "; ".join(said)
+    return f"{words[:1].upper()}{words[1:]}."

@@ -1,0 +1,75 @@
+"""Predictions beside measurements: intervals over seeds, and a verdict for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from gradflow.statistics import aggregate
+from gradflow.theory.laws import Law
+
+CLOSE = 0.1
+"""The predictions say ≈ and leave out finite width: so far off, relatively, is still said to be close."""
+
+AGREES = "agrees"
+NEAR = "agrees within 10 %"
+DISAGREES = "disagrees"
+UNDECIDED = "undecided"
+OUTSIDE = "out of its conditions"
+UNPREDICTED = "no prediction"
+
+VERDICTS = (AGREES, NEAR, DISAGREES, UNDECIDED, OUTSIDE, UNPREDICTED)
+COLUMNS = ("value", "value_low", "value_high", "seeds", "predicted", "outside", "verdict")
+
+
+def judge(rows: pd.DataFrame, laws: Mapping[str, Law], by: Sequence[str] = ()) -> pd.DataFrame:
+    """Average over seeds and say for each law and each value of `by` whether it holds.
+
+    A prediction agrees if it lies in the interval over seeds; failing that, it agrees nearly if the value is
+    within `CLOSE` of it. An inequality has to be fulfilled by the whole interval. Without an interval (one
+    seed) nothing is decided, and a law out of its conditions gets no verdict, though it was measured.
+
+    Args:
+        rows: one number a law, seed and value of `by`, in the columns `law`, `seed`, `value`, `predicted`
+            (null: nothing was predicted) and `outside` (which condition is not met; empty if all are).
+        laws: by the names in `law`, in the order that is wanted.
+        by: what tells cases of one law apart.
+
+    Returns:
+        `law` and `by`, `value` with its 95 % interval over seeds (Student's) in `value_low` and
+        `value_high`, `seeds`, `predicted`, `outside` and `verdict`.
+    """
+    keys = ["law", *by]
+    if rows.empty:
+        return pd.DataFrame(columns=[*keys, *COLUMNS])
+    keyed = rows.assign(**{name: 0 for name in ("iteration", "batch_index") if name not in rows})
+    averaged = aggregate(keyed, ["value", "predicted"], by=keys).rename(columns={"replicates": "seeds"})
+    averaged["verdict"] = [
+        _verdict(laws[law].relation, outside, *numbers)
+        for law, outside, *numbers in averaged[
+            ["law", "outside", "value", "value_low", "value_high", "predicted"]
+        ].itertuples(index=False, name=None)
+    ]
+    order = {law: index for index, law in enumerate(laws)}
+    result: pd.DataFrame = averaged.assign(order=averaged["law"].map(order)).sort_values(
+        "order", kind="stable"
+    )
+    return result[[*keys, *COLUMNS]].reset_index(drop=True)
+
+
+def _verdict(relation: str, outside: str, value: float, low: float, high: float, predicted: float) -> str:
+    if outside:
+        return OUTSIDE
+    if np.isnan(predicted):
+        return UNPREDICTED
+    if np.isnan(low):  # one seed: no interval
+        return UNDECIDED
+    if relation == "=":
+        if low <= predicted <= high:
+            return AGREES
+        return NEAR if predicted and abs(value / predicted - 1) <= CLOSE else DISAGREES
+    if relation == "<":
+        low, high, predicted = -high, -low, -predicted
+    return AGREES if low > predicted else DISAGREES if high < predicted else UNDECIDED
