@@ -170,7 +170,7 @@ class Reducer:
             size = value.numel() // samples
             return value.as_strided((samples, size), (size, 1))
         like = value if like is None else like
-        return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1)
+        return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1).contiguous()
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""
