@@ -11,7 +11,7 @@ from common.tables import markdown_table, with_interval
 
 from elsewhere.measuring import TRANSFORMER_WIDTH, WIDTH
 from gradflow.plots import format_number
-from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE
+from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, R
 
 
 def write_page(
@@ -41,6 +41,7 @@ def write_page(
         agreeing=int(verdict.isin([AGREES, NEAR]).sum()),
         disagreeing=int((verdict == DISAGREES).sum()),
         outside=int((verdict == OUTSIDE).sum()),
+        refined=R / 2,
         table=_table(verdicts),
     )
 

@@ -12,12 +12,14 @@ from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
 
 
 def describe_theory(verdicts: pd.DataFrame) -> Iterator[str]:
-    """Yield a sentence for each prediction that is about the run.
+    """Yield a sentence for each prediction whose conditions the run meets; the table has the others too.
 
     Args:
         verdicts: `theory.compare` of the run's record.
     """
     for name, part in verdicts.groupby("law", sort=False):
+        if (part["verdict"] == OUTSIDE).all():
+            continue
         law = LAWS[str(name)]
         rows = part.to_dict("records")
         measured = ", ".join(
