@@ -60,6 +60,7 @@ def run_tests(session: nox.Session, python: str, *options: str) -> None:
         "PYTHONSAFEPATH": "1",
         # Workers share the cores; more threads than cores would only wait for each other.
         "OMP_NUM_THREADS": "1",
+        "NUMBA_NUM_THREADS": "1",
     }
     session.run(python, "-m", "pytest", *options, *arguments, env=environment, external=True)
 

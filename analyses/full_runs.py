@@ -65,18 +65,21 @@ def main(
     options += [f"--iterations={iterations}"] if iterations else []
     entries = [entry for entry in QUEUE if not only or entry.name in only]
     runs.mkdir(parents=True, exist_ok=True)
+    failure: GradflowError | None = None
     try:
         if download:
             open_data(data, download=True)  # before several runs would do it side by side
         if minutes > 0:
             Queue(runs, tuple(options)).work(entries, minutes, pack)
     except GradflowError as error:
-        raise click.ClickException(str(error)) from error
+        failure = error  # the table is of what there is, nevertheless
     progress = {entry.name: read_progress(runs / entry.name) for entry in QUEUE}
     provenance = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
     page = table_page(QUEUE, progress, provenance)
     write_output(out, {"README.md": page.encode(), "provenance.json": to_json(provenance)})
     print(page)
+    if failure is not None:
+        raise click.ClickException(str(failure)) from failure
 
 
 if __name__ == "__main__":

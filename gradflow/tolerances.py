@@ -20,11 +20,6 @@ UNIT_ROUNDOFF: dict[str, float] = {
 """u of each dtype: half the distance from 1 to the next number."""
 
 
-def one_addition(dtype: str) -> float:
-    """Return the largest ‖fl(a + b) − (a + b)‖ / ‖fl(a + b)‖: u, and u again for evaluating it."""
-    return 2 * UNIT_ROUNDOFF[dtype]
-
-
 def subtracted_part(dtype: str) -> float:
     """Return the largest ‖∂E/∂x − s − b‖ / (‖∂E/∂x‖ + ‖s‖ + ‖b‖) if nothing else reaches x.
 
@@ -33,7 +28,7 @@ def subtracted_part(dtype: str) -> float:
     return 4 * UNIT_ROUNDOFF[dtype]
 
 
-def sum_of_terms(dtype: str, units: int) -> float:
+def sum_of_terms(dtype: str, units: int, additions: int = 1) -> float:
     """Return c·u for x_L − x_l − Σ F_i (eq. 3 and 4) and for g_l − g_L − Σ b_i (eq. 5).
 
     The network rounds once at each addition: x_{i+1} = (x_i + F_i)(1 + δ), |δ| ≤ u, so
@@ -41,14 +36,19 @@ def sum_of_terms(dtype: str, units: int) -> float:
     Backward the same holds of g_i = g_{i+1} + b_i. Evaluating the residual takes
     `units` + 1 more operations in float64, each on a partial sum that the same Σ bounds.
 
+    Where a branch reads x_l at several places (query, key and value), autograd adds up as many
+    parts one by one, and rounds at each; their partial sums are taken to be no larger than the
+    terms, as those of parts of random sign are.
+
     Args:
         dtype: dtype in which the network ran.
         units: units in the span.
+        additions: roundings that go into one unit's terms.
 
     Returns:
         the largest ‖residual‖ / Σ (‖x_i‖ + ‖F_i‖) that rounding explains.
     """
-    return UNIT_ROUNDOFF[dtype] + (units + 1) * UNIT_ROUNDOFF["float64"]
+    return additions * UNIT_ROUNDOFF[dtype] + (units + 1) * UNIT_ROUNDOFF["float64"]
 
 
 def vector_jacobian_product(dtype: str, units: int, layers: int, reduction: int) -> float:
@@ -75,7 +75,7 @@ def vector_jacobian_product(dtype: str, units: int, layers: int, reduction: int)
     return 2 * a_pass * UNIT_ROUNDOFF[dtype] + sum_of_terms(dtype, units)
 
 
-def carried_sum(dtype: str, units: int, roundings: float) -> float:
+def carried_sum(dtype: str, units: int, roundings: float, additions: int = 1) -> float:
     """Return c·u for the sums in which shortcuts and masks carry what is added (eq. 6 to 8).
 
     x_L − Π λ_i x_l − Σ F̂_i and its backward kin. A unit rounds at its addition, and its shortcut
@@ -88,8 +88,9 @@ def carried_sum(dtype: str, units: int, roundings: float) -> float:
         dtype: dtype in which the network ran.
         units: units in the span.
         roundings: of one unit's shortcut (a multiplication is one; n products of random sign √n).
+        additions: as for `sum_of_terms`.
     """
-    a_unit = 1 + roundings
+    a_unit = additions + roundings
     return 2 * a_unit * UNIT_ROUNDOFF[dtype] + (units + 1) * a_unit * UNIT_ROUNDOFF["float64"]
 
 

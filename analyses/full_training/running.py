@@ -71,24 +71,30 @@ class Queue:
     def work(self, entries: Sequence[Entry], minutes: float, pack: int | None) -> None:
         """Run entries, the first ones first, until all are finished or the time is over.
 
+        One that ends with an error, because it diverged for instance, does not keep the others waiting.
+
         Args:
             entries: the queue.
             minutes: how long, in all.
             pack: how many at a time; None tries what is fastest.
 
         Raises:
-            RecordError: if a run ends with an error.
+            RecordError: at the end, if a run ended with an error.
         """
         deadline = time.monotonic() + 60 * minutes
-        while (left := self.unfinished(entries)) and (seconds := deadline - time.monotonic()) > 0:
+        failed: list[str] = []
+        while (seconds := deadline - time.monotonic()) > 0:
+            left = [entry for entry in self.unfinished(entries) if entry.name not in failed]
+            if not left:
+                break
             together = pack or self.fastest_pack(left, seconds / 60)
             jobs = {
                 entry.name: self._start(entry, self.folder / entry.name, (deadline - time.monotonic()) / 60)
                 for entry in left[:together]
             }
-            failed = [name for name, job in jobs.items() if job.wait() != 0]
-            if failed:
-                raise RecordError(f"training failed in {', '.join(failed)}; its line is above")
+            failed += [name for name, job in jobs.items() if job.wait() != 0]
+        if failed:
+            raise RecordError(f"training failed in {', '.join(failed)}; its line is above")
 
     def fastest_pack(self, entries: Sequence[Entry], minutes: float) -> int:
         """Return how many runs at a time make the most steps together, by trying it for a little while."""

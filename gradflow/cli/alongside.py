@@ -53,10 +53,10 @@ class Measuring:
         )
 
 
-def locate_divergence(model: nn.Module, images: Tensor, targets: Tensor) -> str:
+def locate_divergence(model: nn.Module, images: Tensor, targets: Tensor, *, units: str | None = None) -> str:
     """Say in words where on the way through the network numbers first stop being finite."""
     try:
-        record = probe(model, images, targets)
+        record = probe(model, images, targets, units=units)
     except GradflowError as error:
         return f"the units could not be looked at ({error})"
     spoilt = record.parameters[record.parameters["norm"].isna() | ~np.isfinite(record.parameters["norm"])]

@@ -38,7 +38,7 @@ def paths_table(paths: pd.DataFrame) -> Table:
     typical = paths.groupby("length")[["log_paths", "gradient", "share"]].mean()
     for length, row in typical.assign(below=typical["share"].cumsum()).iterrows():
         count = _count(float(row["log_paths"]))
-        parts = (f"{row[part]:.4f}" for part in ("share", "below"))
+        parts = ("–" if math.isnan(row[part]) else f"{row[part]:.4f}" for part in ("share", "below"))
         table.add_row(str(length), count, number(row["gradient"]), *parts)
     return table
 

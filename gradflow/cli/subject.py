@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gradflow.cli.request import MeasurementRequest
+from gradflow.errors import DataError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,11 +47,23 @@ DEFAULT_CLASSES = 10
 
 
 def find_data(request: MeasurementRequest, checkpoint: Checkpoint | None, seed: int) -> DataSource:
-    """Open the data of `--data`, else what the checkpoint was trained on, else synthetic images."""
+    """Open the data of `--data`, else what the checkpoint was trained on, else synthetic images.
+
+    Raises:
+        DataError: if they cannot be opened.
+    """
     from gradflow.data import open_data
 
+    trained = trained_on(checkpoint)
+    if request.data is None and checkpoint is not None and trained is not None:
+        kind, _, name = trained.partition(":")
+        if kind == "folder" and not Path(name).is_dir():  # the name is that of a folder, not its place
+            raise DataError(
+                f"{checkpoint.name} was trained on {trained}, and a checkpoint does not say where that lies; "
+                f"take --data folder:PATH, or --data {DEFAULT_DATA}"
+            )
     return open_data(
-        request.data or trained_on(checkpoint) or DEFAULT_DATA,
+        request.data or trained or DEFAULT_DATA,
         split=request.split,
         batch_size=request.batch_size,
         seed=seed,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ from gradflow.cli.subject import DEFAULT_INPUT_SHAPE, model_options
 from gradflow.cli.training_request import TrainingRequest
 from gradflow.data import DataSource, Split, open_data
 from gradflow.errors import DataError, RecordError
-from gradflow.integrations.tensorboard import TensorBoard
 from gradflow.models import build_model
 from gradflow.record import mask_paths
 from gradflow.training import (
@@ -32,7 +32,7 @@ from gradflow.training import (
     resolve,
     train,
 )
-from gradflow.training.directory import locked
+from gradflow.training.directory import LOCK, locked
 
 if TYPE_CHECKING:
     from gradflow.training import ImageTensors, Outcome, Watcher
@@ -64,8 +64,9 @@ class Ending:
 def run_training(request: TrainingRequest, words: Sequence[str]) -> Ending | None:
     """Train as asked; return how it ended, in process 0 of the job."""
     device = find_device(request.device)
-    _check_destination(request)
     with stoppable(request.stop_after) as stop, joined(device) as job, blaming(f"training {request.spec}"):
+        if job.is_first:  # of several that try the lock at once, one would find it taken
+            _check_destination(request)
         outcome = _train(request, words, job, stop)
         if not job.is_first:
             return None
@@ -108,6 +109,9 @@ def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop)
     ):
 
         def watchers(iteration: int) -> Sequence[Watcher]:
+            # Brings the libraries that draw, for which processes that do not write need not wait.
+            from gradflow.integrations.tensorboard import TensorBoard
+
             return [*telling, TensorBoard(out / EVENTS, iteration)]
 
         return train(
@@ -119,7 +123,7 @@ def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop)
             job=job,
             resume=request.resume,
             on_step=_measuring(request, words, plan, images, source, options),
-            locate=locate_divergence,
+            locate=partial(locate_divergence, units=request.units),
             watchers=watchers,
             should_stop=stop,
         )
@@ -150,6 +154,7 @@ def _details(
         "probe-every": request.probe_every,
         "check-every": request.check_every,
         "probe-batch-size": request.probe_batch_size,
+        "units": request.units,
     }
 
 
@@ -207,7 +212,8 @@ def _check_destination(request: TrainingRequest) -> None:
         return
     if out.exists() and not out.is_dir():
         raise RecordError(f"{out} is a file; choose another --out")
-    if out.exists() and any(out.iterdir()) and not request.resume:
+    begun = {entry.name for entry in out.iterdir()} - {LOCK, EVENTS} if out.exists() else set()
+    if begun and not request.resume:  # those two are there as soon as a run tries to begin
         raise RecordError(
             f"{out} exists and is kept; continue its run with --resume, or choose another --out"
         )

@@ -88,13 +88,16 @@ def check(
         raise ProbeError(
             "equation 9 is about the whole network; leave out the spans, or ask for other equations"
         )
+    if dtypes is not None and not dtypes:
+        raise ProbeError("there is no dtype to check in; leave out dtypes for the model's own and float64")
     model = eager(model)
     units = units if units is None or isinstance(units, str) else tuple(units)
-    own = next(model.parameters()).dtype
+    # A model without parameters is refused when it is captured, for want of anything to differentiate.
+    own = next((parameter.dtype for parameter in model.parameters()), torch.get_default_dtype())
     record: Record | None = None
     rows: list[Row] = []
     for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
-        run = model if dtype == own else _copy(model).to(dtype)
+        run = model if dtype == own else _copy(model, own).to(dtype)
         given = inputs if dtype == own else cast(inputs, dtype)
         aims = targets if dtype == own else cast(targets, dtype)
         name = str(dtype).removeprefix("torch.")
@@ -131,8 +134,8 @@ def check(
     )
 
 
-def _copy(model: nn.Module) -> nn.Module:
-    """Return a copy of `model` to convert.
+def _copy(model: nn.Module, own: torch.dtype) -> nn.Module:
+    """Return a copy of `model`, which is in `own`, to convert.
 
     Raises:
         ProbeError: if it cannot be copied, for instance because it keeps a value of a forward pass.
@@ -142,7 +145,7 @@ def _copy(model: nn.Module) -> nn.Module:
     except Exception as error:
         raise ProbeError(
             f"{type(model).__name__} cannot be copied for the check in another dtype "
-            f"({type(error).__name__}: {error}); give dtypes=[{next(model.parameters()).dtype}]"
+            f"({type(error).__name__}: {error}); give dtypes=[{own}]"
         ) from error
 
 

@@ -56,6 +56,8 @@ class SpanStatements:
         held = [tensors.held(unit.index) for unit in units] if self._has_shortcuts else []
         self._unknown = None in held
         self._roundings = max((known.roundings for known in held if known is not None), default=0.0)
+        # The edges of a branch meet the shortcut's at the fork, and one another in the branch's part.
+        self._additions = max(1, *(2 * len(unit.branch_edges) - 1 for unit in units))
         self._layers = tensors.layers(chain.first, chain.end)
 
     def verdicts(self, spans: Sequence[Span] | None) -> Iterator[Verdict]:
@@ -100,6 +102,11 @@ class SpanStatements:
         if spans is None:
             others = [position for position in range(first, end + 1) if position != near]
             groups = {near: others}
+            if not forward and self._chain.post_activation == "relu":
+                # How far a gradient is off, unit by unit; of a signal eq. 3 says it.
+                groups |= {unit + 1: [unit] for unit in range(first + 1, end - 1)}
+                if not flow.multiplies() and end - first > 1:
+                    groups[first + 1] = [first]
         else:
             groups = {}
             for start, stop in spans:
@@ -127,7 +134,9 @@ class SpanStatements:
         if path is not None and self._asked(case, "8"):
             blocked = dict(self._blocked(case, end, starts, path.forks, first))
             for start in starts:
-                yield from self._say(case, ("8",), "blocked", (start, end), blocked.get(start))
+                residual = blocked.get(start)
+                beyond = None if residual is None else self._underflow(residual, path.forks[start - first])
+                yield from self._say(case, ("8",), "blocked", (start, end), residual, beyond)
         if carried and not exact:
             return
         vjps: list[Tensor] | None = None
@@ -162,10 +171,30 @@ class SpanStatements:
             if unit in starts:
                 yield unit, replace(running.compare(arrived[unit - first].double()), smallest=size)
 
+    def _underflow(self, product: Residual, arrived: Tensor) -> str | None:
+        """Say if a product of factors is too small for the dtype: then rounding is no longer relative.
+
+        While the root mean square of its elements is a normal number, what subnormal ones lose,
+        half the smallest of them each, is no more than the unit roundoff of the whole.
+        """
+        least = torch.finfo(getattr(torch, self._tensors.dtype)).tiny * arrived[0].numel() ** 0.5
+        if not self._tensors.norms.per_sample:
+            least *= len(arrived) ** 0.5
+        if ((product.smallest > 0) & (product.smallest < least)).any():
+            return f"the product of the shortcuts is below the normal numbers of {self._tensors.dtype}"
+        return None
+
     def _say(
-        self, case: _Case, numbers: tuple[str, ...], form: str, span: Span, residual: Residual | None
+        self,
+        case: _Case,
+        numbers: tuple[str, ...],
+        form: str,
+        span: Span,
+        residual: Residual | None,
+        beyond: str | None = None,
     ) -> Iterator[Verdict]:
-        reasons = list(dict.fromkeys(filter(None, self._reasons[case.variant][slice(*self._within(span))])))
+        of_units = self._reasons[case.variant][slice(*self._within(span))]
+        reasons = list(dict.fromkeys(filter(None, [*of_units, beyond])))
         if form == "forward":
             if self._unknown and case.variant.shortcuts:
                 reasons.append(NOT_EVALUATED)
@@ -178,12 +207,13 @@ class SpanStatements:
 
     def _tolerance(self, case: _Case, form: str, span: Span) -> float:
         count, dtype = span[1] - span[0], self._tensors.dtype
-        tolerance = sum_of_terms(dtype, count)
-        extra = 0.0
+        additions = self._additions if form in {"telescoped", "vjp"} else 1
+        tolerance, extra = sum_of_terms(dtype, count, additions), 0.0
         if form == "vjp":
-            extra = vector_jacobian_product(dtype, count, *self._layers) - tolerance
+            extra = vector_jacobian_product(dtype, count, *self._layers) - sum_of_terms(dtype, count)
         if case.variant.shortcuts or case.variant.masks:
-            tolerance = carried_sum(dtype, count, self._roundings if case.variant.shortcuts else 0.0)
+            roundings = self._roundings if case.variant.shortcuts else 0.0
+            tolerance = carried_sum(dtype, count, roundings, additions)
         return tolerance + extra
 
     def _within(self, span: Span) -> Span:

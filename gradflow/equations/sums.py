@@ -56,9 +56,17 @@ class Residual:
     smallest: Sizes
 
     @property
+    def finite(self) -> bool:
+        """Whether every term is a number."""
+        return bool(np.isfinite(self.norm).all() and np.isfinite(self.scale).all())
+
+    @property
     def error(self) -> float | None:
-        """The largest ‖residual‖ / scale; None if one is not finite. Nothing beside nothing is 0."""
-        if not (np.isfinite(self.norm).all() and np.isfinite(self.scale).all()):
+        """The largest ‖residual‖ / scale, where nothing beside nothing is 0.
+
+        None if a term is not finite, or something is left where every term is zero.
+        """
+        if not self.finite:
             return None
         empty = self.scale == 0
         if (self.norm[empty] > 0).any():

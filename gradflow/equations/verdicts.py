@@ -19,6 +19,7 @@ FORMULAS = {(equation.number, equation.form): equation.formula for equation in E
 
 NOT_COMPARABLE = "its ends have different shapes or were not reached"
 NOT_FINITE = "a term is not finite"
+NOTHING_ENTERS = "its terms are all zero, and something is left"
 NOT_EVALUATED = "what stands on its way is not among the operations that can be evaluated again"
 
 
@@ -49,11 +50,12 @@ class Verdict:
     def row(self, dtype: str) -> Row:
         """Return the row of the `checks` table."""
         error = self.residual.error if self.residual is not None else None
+        finite = self.residual is None or self.residual.finite
         reasons = list(self.reasons)
         if self.residual is None:
             reasons.append(self.absent)
         elif error is None:
-            reasons.append(NOT_FINITE)
+            reasons.append(NOTHING_ENTERS if finite else NOT_FINITE)
         return {
             "equation": self.number,
             "form": self.form,
@@ -65,8 +67,8 @@ class Verdict:
             "error": error,
             "tolerance": self.tolerance,
             "holds": error is not None and error <= self.tolerance,
-            # What could not be compared at all says nothing; what is not finite fails.
-            "expected_to_hold": not self.reasons and self.residual is not None,
+            # What could not be compared at all says nothing; what is not finite fails, whatever the form.
+            "expected_to_hold": self.residual is not None and not (self.reasons and finite),
             "detectable": self.residual.detectable(self.tolerance) if self.residual is not None else None,
             "finding": "; ".join(reasons) or None,
         }

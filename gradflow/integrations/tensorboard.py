@@ -35,6 +35,7 @@ class TensorBoard:
 
         purge = iteration + 1 if folder.exists() else None
         self._folder = folder
+        self._undrawn: tuple[int, Record] | None = None
         with explained(folder):
             self._writer = SummaryWriter(str(folder), purge_step=purge)
 
@@ -49,18 +50,31 @@ class TensorBoard:
                     self._writer.add_scalar(tag, row[column], row["iteration"])
 
     def tested(self, iteration: int, loss: float, error: float) -> None:
-        """Write the test data's loss and error."""
+        """Write the test data's loss and error, and draw the gradient flow as last measured."""
         with explained(self._folder):
             self._writer.add_scalar("test/loss", loss, iteration)
             self._writer.add_scalar("test/error", error, iteration)
+        self._draw()
 
     def measured(self, iteration: int, record: Record) -> None:
-        """Draw the gradient flow by depth, and write the stages' extremes."""
+        """Write the gradient's ratio over the network; draw it at the beginning, and else with the tests.
+
+        Drawing takes several times as long as a probe, which may come often.
+        """
         norms = record.units["grad_in_norm"]
-        network = network_from(record, f"{record.meta['model']['name']}, iteration {iteration:,}")
         with explained(self._folder):
             ratio = norms.iloc[0] / norms.iloc[-1]
             self._writer.add_scalar("gradient flow/first unit over last", ratio, iteration)
+        self._undrawn = iteration, record
+        if iteration == 0:
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._undrawn is None:
+            return
+        (iteration, record), self._undrawn = self._undrawn, None
+        network = network_from(record, f"{record.meta['model']['name']}, iteration {iteration:,}")
+        with explained(self._folder):
             for tag, draw in _FIGURES.items():
                 self._writer.add_figure(tag, draw([network]), iteration)
 

@@ -45,7 +45,6 @@ class BatchNormHandling:
 
     Attributes:
         samples_coupled: whether statistics of the batch went into the gradient.
-        layers: how many batch normalisations have run.
     """
 
     def __init__(self, mode: BatchNormMode) -> None:
@@ -53,7 +52,6 @@ class BatchNormHandling:
             raise ProbeError(f"bn must be one of {', '.join(MODES)}, not {mode!r}")
         self.mode = mode
         self.samples_coupled = False
-        self.layers = 0
 
     def prepare(self, model: nn.Module) -> None:
         """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
@@ -100,7 +98,6 @@ class BatchNormHandling:
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        self.layers += 1
         if training and self.mode == "frozen":
             with torch.no_grad():
                 dimensions = [dimension for dimension in range(input.ndim) if dimension != 1]

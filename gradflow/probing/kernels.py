@@ -10,6 +10,7 @@ length of a block (vectorised, eight additions), and blocks are summed in float6
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,22 @@ Sums = NDArray[np.float64]
 
 BLOCK = 256
 
-# Sums may be made in any order, which is what lets them be vectorised. The rounding of one addition
-# is the processor's: `total` in `add_and_sum` has the bits of torch's own sum.
-_compiled = njit(parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"})
+
+def _compiled(arrays: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Compile a function of so many arrays and its sums when this module is imported, not when it is called.
+
+    A first call would otherwise take the compiler's time and memory, in the middle of somebody's pass.
+    Sums may be made in any order, which is what lets them be vectorised. The rounding of one addition
+    is the processor's: `total` in `add_and_sum` has the bits of torch's own sum.
+    """
+    signatures = [f"void({arrays * f'{kind}[:, ::1], '}float64[:, ::1])" for kind in ("float32", "float64")]
+    compiled: Callable[[Callable[..., None]], Callable[..., None]] = njit(
+        signatures, parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"}
+    )
+    return compiled
 
 
-@_compiled
+@_compiled(2)
 def sum_products(first: Array, second: Array, sums: Sums) -> None:
     """Sum squares and products of each row of two arrays.
 
@@ -55,7 +66,7 @@ def sum_products(first: Array, second: Array, sums: Sums) -> None:
         sums[0, row], sums[1, row], sums[2, row], sums[3, row] = sum_aa, sum_bb, sum_tt, sum_ab
 
 
-@_compiled
+@_compiled(4)
 def add_and_sum(first: Array, second: Array, reference: Array, total: Array, sums: Sums) -> None:
     """Add two arrays, and sum squares and products of each row on the way.
 

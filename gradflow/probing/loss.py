@@ -80,7 +80,8 @@ def error_rate(outputs: Any, targets: Any) -> float | None:
         targets: class indices; those that cross-entropy ignores are left out.
 
     Returns:
-        the share, or None where there are no classes: no class indices, or no logits that fit.
+        the share, or None where there are no classes: no class indices, or no logits that fit. A sample
+        with a NaN among its outputs has no largest one, and counts as wrong.
     """
     if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dtype == torch.bool:
         return None
@@ -91,7 +92,8 @@ def error_rate(outputs: Any, targets: Any) -> float | None:
     if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(targets.shape):
         return None
     counted = targets != _IGNORED
-    return float((logits.argmax(1) != targets)[counted].double().mean())
+    wrong = (logits.argmax(1) != targets) | logits.isnan().any(1)
+    return float(wrong[counted].double().mean())
 
 
 def root_of(loss: Tensor) -> Node:

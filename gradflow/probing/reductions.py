@@ -150,7 +150,8 @@ class Reducer:
             return (rows.double() * others.double()).sum(1)
         product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
         one, other = sizes or (self.squares(first), self.squares(second))
-        size = np.sqrt(one.per_sample.numpy() * other.per_sample.numpy())
+        with np.errstate(invalid="ignore"):  # zero by infinity, which is doubtful
+            size = np.sqrt(one.per_sample.numpy() * other.per_sample.numpy())
         doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & np.isfinite(product.numpy()))
         if doubtful.any():
             again = torch.from_numpy(doubtful)
@@ -169,7 +170,7 @@ class Reducer:
             size = value.numel() // samples
             return value.as_strided((samples, size), (size, 1))
         like = value if like is None else like
-        return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1)
+        return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1).contiguous()
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""

@@ -130,7 +130,12 @@ CHECKS = (
     Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
     Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
     Column("holds", "bool", "", "error ≤ tolerance"),
-    Column("expected_to_hold", "bool", "", "whether the network is of the statement's form"),
+    Column(
+        "expected_to_hold",
+        "bool",
+        "",
+        "whether it must: where the form is right, or a term not finite",
+    ),
     Column("detectable", "float64", "ratio", "smallest relative change of one term or factor it would catch"),
     Column("finding", "string", "", "why it is not expected to hold; null where it is"),
 )

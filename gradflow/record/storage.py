@@ -122,8 +122,16 @@ def load_record(path: str | Path) -> Record:
     """
     path = Path(path)
     head = _read_head(path)
-    tables = {table: _read_table(path, table, head) for table in TABLES}
-    return Record(**tables, meta=head["meta"])
+    while True:
+        try:
+            tables = {table: _read_table(path, table, head) for table in TABLES}
+        except RecordError:
+            earlier, head = head, _read_head(path)
+            if head == earlier:
+                raise
+            # A run that is still training rewrote its record between the two: its tables are others now.
+        else:
+            return Record(**tables, meta=head["meta"])
 
 
 def is_record(path: Path) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from gradflow.determinism import random_state
 from gradflow.errors import TrainingError
 from gradflow.importing import describe
 from gradflow.record.files import explained, write_file
@@ -34,9 +33,11 @@ def pack(
     model: nn.Module,
     optimizer: Optimizer,
     *,
+    random: Sequence[Mapping[str, Any]],
     iteration: int,
     best: Mapping[str, float] | None,
     last_error: float | None,
+    recorded: bool,
     data: Mapping[str, Any],
     run: Mapping[str, Any],
 ) -> bytes:
@@ -45,9 +46,11 @@ def pack(
     Args:
         model: the network.
         optimizer: with its momentum.
+        random: `random_state()` of each of the job's processes.
         iteration: steps done.
         best: `iteration` and `test_error` of the best weights so far, if there was a test.
         last_error: of the last test, if there was one.
+        recorded: whether the run has a record.
         data: `name` and `normalisation`, the latter as `keep_normalisation` returns it.
         run: what the run is, in plain values.
     """
@@ -56,9 +59,10 @@ def pack(
         "model": model.state_dict(),
         "iteration": iteration,
         "optimizer": optimizer.state_dict(),
-        "random": random_state(),
+        "random": [dict(one) for one in random],
         "best": None if best is None else dict(best),
         "last_error": last_error,
+        "recorded": recorded,
         "data": dict(data),
         "run": dict(run),
     }

@@ -78,16 +78,43 @@ class History:
         rewrite_record(self.record(**meta), out)
 
 
-def read_history(out: Path, seed: int, iteration: int) -> History:
+def read_history(out: Path, seed: int, iteration: int, *, recorded: bool) -> History:
     """Read a run's record back, cut to `iteration`.
+
+    Args:
+        out: the run's directory.
+        seed: of the run.
+        iteration: of its newest checkpoint.
+        recorded: whether there was a record when that checkpoint was written.
 
     Raises:
         TrainingError: if it is missing or damaged, so that the run's tables cannot be continued.
     """
-    if not (out / METADATA_FILE).exists():
+    if not recorded and not (out / METADATA_FILE).exists():
         return History(seed)
     try:
         earlier = load_record(out)
     except RecordError as error:
         raise TrainingError(f"the run cannot be resumed: {error}") from error
     return History(seed, iteration, earlier)
+
+
+def require_no_record(out: Path) -> None:
+    """Check that a run that begins in `out` would not overwrite a record.
+
+    What a run that was killed before its first checkpoint has left is none.
+
+    Raises:
+        TrainingError: if a record is there that has something to lose, or that cannot be read.
+    """
+    if not (out / METADATA_FILE).exists():
+        return
+    try:
+        training = load_record(out).meta.get("training")
+    except RecordError as error:
+        raise TrainingError(f"no run can begin in '{out}': {error}") from error
+    if training is None or training["iteration"] > 0:
+        raise TrainingError(
+            f"'{out}' holds a record but no checkpoint of a run to go on with, and is kept; "
+            "choose another --out"
+        )

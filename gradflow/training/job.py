@@ -94,6 +94,14 @@ class Job:
         dist.all_reduce(told, dist.ReduceOp.MAX)
         return bool(told.item())
 
+    def from_each(self, value: Any) -> list[Any]:
+        """Return every process's `value`, by rank."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
     def from_first(self, value: Any) -> Any:
         """Return what process 0 has for `value`."""
         if self.size == 1:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gradflow.data.normalisation import keep_normalisation
+from gradflow.determinism import random_state
 from gradflow.errors import TrainingError
 from gradflow.record.files import sha256
 from gradflow.training import checkpoints
@@ -57,13 +58,15 @@ class Training:
         self._watchers = watchers if steps.job.is_first else ()
         self._best: dict[str, float] | None = None
         self._last_error: float | None = None
+        self._saved = 0
 
     def resume(self, state: checkpoints.State) -> int:
         """Put everything back as it was when `state` was saved; return the steps done."""
         checkpoints.restore(state, self._steps.model, self._steps.optimizer)
         self._best = state["best"]
         self._last_error = state["last_error"]
-        return int(state["iteration"])
+        self._saved = int(state["iteration"])
+        return self._saved
 
     def run(self, iteration: int, should_stop: Callable[[], bool]) -> Outcome:
         """Make the steps after `iteration`, until all are made or `should_stop` says so.
@@ -126,11 +129,10 @@ class Training:
         where = ""
         if self._locate is not None:
             where = f"; {self._locate(self._steps.model, *self._steps.part(iteration, 0))}"
-        kept = (iteration - 1) // self._plan.checkpoint_every * self._plan.checkpoint_every
         return (
             f"training diverged at iteration {iteration:,}: loss {row['loss']:.3g}, gradient norm "
             f"{row['param_grad_norm']:.3g} at learning rate {row['learning_rate']:g}{where}. The checkpoint "
-            f"of iteration {kept:,} is kept in '{self._out}'; start again with a lower --learning-rate"
+            f"of iteration {self._saved:,} is kept in '{self._out}'; start again with a lower --learning-rate"
         )
 
     def _run_test(self, iteration: int) -> None:
@@ -141,19 +143,21 @@ class Training:
         improved = self._best is None or error < self._best["test_error"]
         if improved:
             self._best = {"iteration": iteration, "test_error": error}
+        best = self._pack(iteration) if improved else None
         if not job.is_first:
             return
         self._history.add_test(iteration, loss, error)
         for watcher in self._watchers:
             watcher.tested(iteration, loss, error)
-        if improved:
-            checkpoints.write_checkpoint(self._out, checkpoints.BEST, self._pack(iteration))
+        if best is not None:
+            checkpoints.write_checkpoint(self._out, checkpoints.BEST, best)
 
     def _save(self, iteration: int, name: str) -> None:
         """Write record and checkpoint, in this order: tables can be cut back, but not be made up."""
-        if not self._steps.job.is_first:
-            return
+        self._saved = iteration
         content = self._pack(iteration)
+        if content is None:
+            return
         self._history.write(
             self._out,
             checkpoint={"name": name, "sha256": sha256(content), "iteration": iteration},
@@ -163,17 +167,23 @@ class Training:
         for watcher in self._watchers:
             watcher.saved(iteration)
 
-    def _pack(self, iteration: int) -> bytes:
+    def _pack(self, iteration: int) -> bytes | None:
+        """Return a checkpoint's bytes; None in all processes but the first, which must call this, too."""
+        random = self._steps.job.from_each(random_state())
+        if not self._steps.job.is_first:
+            return None
         data = self._steps.data
         kept = {"name": data.images.name, "normalisation": keep_normalisation(data.normalisation)}
         return checkpoints.pack(
             self._steps.model,
             self._steps.optimizer,
+            random=random,
             iteration=iteration,
             best=self._best,
             last_error=self._last_error,
+            recorded=bool(self._history.meta),
             data=kept,
-            run=self._plan.identity(),
+            run=self._plan.identity(self._steps.job.size),
         )
 
     def _describe(self, iteration: int) -> dict[str, Any]:

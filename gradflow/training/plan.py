@@ -70,8 +70,8 @@ class Plan:
                 f"recipe {self.recipe.name} is not resolved; call resolve(recipe, images) first"
             )
 
-    def identity(self) -> dict[str, Any]:
-        """Return what a checkpoint says of the run, in plain values."""
+    def identity(self, processes: int) -> dict[str, Any]:
+        """Return what a checkpoint says of the run of so many processes, in plain values."""
         return {
             **self.details,
             **{
@@ -81,6 +81,7 @@ class Plan:
             },
             "seed": self.seed,
             "test-every": self.test_every,
+            "processes": processes,
         }
 
 

@@ -13,7 +13,7 @@ from gradflow.determinism import seeded, set_random_state
 from gradflow.errors import TrainingError
 from gradflow.training.checkpoints import read_newest, require_same_run
 from gradflow.training.directory import locked
-from gradflow.training.history import History, read_history
+from gradflow.training.history import History, read_history, require_no_record
 from gradflow.training.images import Batches, ImageTensors, fit_normalisation
 from gradflow.training.job import Job
 from gradflow.training.loop import Training
@@ -73,13 +73,15 @@ def train(
             raise TrainingError(
                 f"'{out}' holds a run already; continue it with --resume, or choose another --out"
             )
+        if state is None and job.is_first:
+            require_no_record(out)
         state = job.from_first(state)
         iteration = 0 if state is None else int(state["iteration"])
         history = History(plan.seed)
         if state is not None:
-            require_same_run(state, plan.identity(), out)
+            require_same_run(state, plan.identity(job.size), out)
             if job.is_first:
-                history = read_history(out, plan.seed, iteration)
+                history = read_history(out, plan.seed, iteration, recorded=state.get("recorded", False))
         training = Training(
             steps,
             test,
@@ -92,8 +94,7 @@ def train(
         )
         if state is not None:
             training.resume(state)
-            if job.is_first:
-                set_random_state(state["random"])
+            set_random_state(state["random"][job.rank])
         return training.run(iteration, should_stop)
 
 

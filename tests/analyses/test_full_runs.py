@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from _runs import write_images
 
+from gradflow.errors import RecordError
 from gradflow.models.specification import make_spec
 
 ANALYSES = Path(__file__).parents[2] / "analyses"
@@ -60,7 +61,7 @@ def test_table_says_what_was_not_run(full: SimpleNamespace) -> None:
 
 
 def test_slices_finish_the_queue(full: SimpleNamespace, tmp_path: Path) -> None:
-    """Two runs side by side end with the slice, or finished; what is finished is not run again."""
+    """All runs that can finish do, though one beside them failed; what is finished is not run again."""
     write_images(tmp_path)
     entries = [full.Entry(name, ("--model", name, "--width=4"), "", 1.0) for name in ("preact8", "resnet8")]
     options = (
@@ -69,9 +70,11 @@ def test_slices_finish_the_queue(full: SimpleNamespace, tmp_path: Path) -> None:
     )
     queue = full.Queue(tmp_path / "runs", options)
     assert queue.unfinished(entries) == entries
-    queue.work(entries, minutes=5, pack=2)
+    broken = full.Entry("broken", ("--no-such-option",), "", 1.0)
+    with pytest.raises(RecordError, match="training failed in broken; its line is above"):
+        queue.work([broken, *entries], minutes=5, pack=2)
     assert queue.unfinished(entries) == []
     progress = full.read_progress(tmp_path / "runs/preact8")
     assert progress.finished
     assert progress.last_error is not None
-    queue.work(entries, minutes=5, pack=2)  # returns at once
+    queue.work(entries, minutes=5, pack=2)  # what is finished is not run again

@@ -68,6 +68,11 @@ def test_spectra_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     measuring = importlib.import_module("spectra.measuring")
     monkeypatch.setattr(measuring, "LARGEST", 1)
     monkeypatch.setattr(measuring, "PROBES", 2)
+    script, (preact, *_, rezero) = importlib.import_module("jacobian_spectra"), measuring.cases("20")
+    monkeypatch.setattr(script, "cases", lambda _depth: [preact, rezero])
+    spans = {"stage 1": (4, 5), "network": (6, 9)}
+    for module in (script, measuring):
+        monkeypatch.setattr(module, "spans", lambda _depth: spans)
     small = ("--depth", "20", "--seeds", "2", "--batch-size", "1", "--width", "2")
     out = run("jacobian_spectra", tmp_path, *small)
     page = (out / "README.md").read_text(encoding="utf-8")
@@ -77,7 +82,7 @@ def test_spectra_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     spans = pd.read_csv(out / "spans.csv").set_index(["network", "span"])
     assert spans.loc[("rezero", "stage 1"), "largest"] == pytest.approx(1, abs=1e-6)
     verdicts = pd.read_csv(out / "predictions.csv")
-    assert set(verdicts["network"]) == {"preact", "scaled"}
+    assert set(verdicts["network"]) == {"preact"}
     assert verdicts["verdict"].notna().all()
     assert json.loads((out / "provenance.json").read_text())["data"] == "synthetic"
 

@@ -29,7 +29,7 @@ Cli = Callable[..., Any]
 SMALL = (
     *("train", "--model", "preact8", "--width", "4", "--input-shape", "3,8,8", "--data", "folder:."),
     *("--recipe", "he2016-short", "--iterations", "6", "--batch-size", "8", "--probe-batch-size", "8"),
-    *("--probe-every", "2", "--check-every", "3", "--test-every", "3", "--checkpoint-every", "2"),
+    *("--probe-every", "2", "--check-every", "3", "--test-every", "6", "--checkpoint-every", "2"),
 )
 
 
@@ -58,12 +58,13 @@ def test_train_then_report_and_probe(trains: Cli, tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(record.meta)
     assert trains("report").status == 0
     assert (tmp_path / "reports/report/training.png").is_file()
-    checkpoint = str(run / "checkpoints/newest.pt")
-    probed = trains(
+    probe = (
         *("probe", "--model", "preact8", "--width", "4", "--input-shape", "3,8,8", "--num-classes", "4"),
-        *("--checkpoint", checkpoint, "--data", "folder:.", "--data-name", "blobs", "--batch-size", "8"),
-        *("--format", "json"),
+        *("--checkpoint", str(run / "checkpoints/newest.pt"), "--batch-size", "8", "--format", "json"),
     )
+    line = "newest.pt was trained on folder:blobs, and a checkpoint does not say where that lies"
+    assert line in trains(*probe).error
+    probed = trains(*probe, "--data", "folder:.", "--data-name", "blobs")
     assert probed.status == 0, probed.stderr
     assert "was trained on" not in probed.stderr
     meta = json.loads(probed.stdout)["meta"]
@@ -224,6 +225,8 @@ def test_directory_in_use_or_taken(trains: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("…")
     assert "mine exists and is kept; continue its run with --resume" in trains(*SMALL, "--out", "mine").error
+    assert "no module of ResidualNetwork" in trains(*SMALL, "--out", "new", "--units", "nowhere").error
+    assert trains(*SMALL, "--out", "new", "--stop-after", "0").status == 0  # no run had begun there
     (tmp_path / "file").write_text("…")
     assert "file is a file; choose another --out" in trains(*SMALL, "--out", "file", "--resume").error
 
@@ -235,6 +238,7 @@ def test_resuming_another_run(trains: Cli) -> None:
     assert "name was he2016-short and is he2016" in trains(*SMALL, *resume, "--recipe", "he2016").error
     assert "model was preact8 and is resnet8" in trains(*SMALL, *resume, "--model", "resnet8").error
     assert "probe-every was 2 and is 5" in trains(*SMALL, *resume, "--probe-every", "5").error
+    assert "units was not said and is stage1.*" in trains(*SMALL, *resume, "--units", "stage1.*").error
     assert trains(*SMALL, *resume).status == 0
 
 

@@ -169,6 +169,18 @@ def test_unknown_equations_are_refused(equations: list[str], named: str) -> None
         check(Chain(), rows(), labels(), equations=equations)
 
 
+def test_no_dtype_is_refused() -> None:
+    """An empty list of dtypes is told from the default, and is not taken for a lack of units."""
+    with pytest.raises(ProbeError, match="there is no dtype to check in"):
+        check(Chain(), rows(), labels(), dtypes=[])
+
+
+def test_a_model_without_parameters_is_refused() -> None:
+    """It has no dtype of its own, and is refused in the words of `probe`."""
+    with pytest.raises(ProbeError, match="no parameter of Tanh needs a gradient"):
+        check(torch.nn.Tanh(), rows(), loss=lambda outputs: outputs.sum())
+
+
 def test_chosen_equations_alone() -> None:
     """Only the equations that are asked for are in the table, in either order of asking."""
     checks = check(Chain(), rows(), labels(), equations=("5", "3")).checks

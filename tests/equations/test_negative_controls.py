@@ -10,7 +10,7 @@ import cases
 import pandas as pd
 import pytest
 import torch
-from small_networks import Chain, labels, rows, seeded
+from small_networks import Chain, LinearBranches, labels, rows, seeded
 
 from gradflow import check
 from gradflow.equations import checking
@@ -177,6 +177,28 @@ def test_a_single_changed_element_is_caught(element: int) -> None:
     assert (2, 5) in failing(checks_after(spoil), "5", "telescoped")
 
 
+@pytest.mark.parametrize("sample", [0, 4])
+def test_one_sample_off_is_caught_where_each_is_held_to_the_tolerance(sample: int) -> None:
+    """A small sample that is off by a thousandth is lost in the batch's norm, and is not in its own."""
+
+    def verdicts(*, spoilt: bool, per_sample: bool) -> pd.DataFrame:
+        inputs = rows(dtype=torch.float64)
+        # All of this sample's terms are a thousand million million times smaller than the others'.
+        inputs[sample] *= 1e-15
+        model = LinearBranches(*[torch.eye(4) / 2] * 3).double()
+        with captured(model, inputs, loss=torch.sum) as capture:
+            if spoilt:
+                capture.branches[1][sample] *= 1 + THOUSANDTH
+            found = evaluate(capture, ["1", "3", "4"], None, "float64", per_sample=per_sample)
+            return pd.DataFrame(found)
+
+    assert verdicts(spoilt=False, per_sample=True)["holds"].all()
+    assert verdicts(spoilt=True, per_sample=False)["holds"].all()
+    caught = verdicts(spoilt=True, per_sample=True)
+    for statement in (("1", "forward"), ("3", "forward"), ("4", "forward")):
+        assert failing(caught, *statement) == spans_of(caught, *statement, 1)
+
+
 def test_exchanged_branches_are_caught() -> None:
     """Two branches' values in each other's place fail eq. 3 on both, while their sum hides it from eq. 4."""
 
@@ -230,6 +252,20 @@ def test_nan_never_passes() -> None:
     assert checks[reached]["detectable"].isna().all()
     assert (checks[reached]["finding"] == "a term is not finite").all()
     assert checks[~reached]["holds"].all()
+
+
+def test_nan_fails_even_where_a_deviation_is_a_finding() -> None:
+    """A post-activation network is off in eq. 3 to 5, which is a finding; a NaN in it is a failure."""
+    model = seeded(lambda: Chain(lambda x, f: torch.relu(x + f(x))))
+    honest = check(model, rows(), labels(), equations="345").checks
+    unmasked = ~honest["form"].str.startswith("masked")
+    assert not honest[unmasked]["expected_to_hold"].any()
+    with torch.no_grad():
+        model.branches[0][2].bias[0] = math.nan
+    checks = check(model, rows(), labels(), equations="345").checks
+    assert not checks["holds"].any()
+    assert checks["expected_to_hold"].all()
+    assert checks["finding"].str.contains("a term is not finite").all()
 
 
 def test_overflow_never_passes() -> None:

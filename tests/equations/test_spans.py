@@ -28,6 +28,21 @@ def test_default_spans() -> None:
     assert spans("5", "vjp") == {(0, 4), (1, 4), (2, 4), (3, 4)}
 
 
+@pytest.mark.parametrize("shortcut", [lambda x: x, lambda x: x * torch.sigmoid(x)], ids=["identity", "gate"])
+def test_a_gradient_behind_relu_is_checked_unit_by_unit(shortcut) -> None:
+    """Where f is ReLU, how far eq. 5 is off, and its exact form, are given for every single unit."""
+    model = seeded(lambda: Chain(lambda x, f: torch.relu(shortcut(x) + f(x)), units=4))
+    checks = check(model, rows(), labels(), equations="58", dtypes=[torch.float64]).checks
+    for number, form in (("5", "telescoped"), ("8", "masked telescoped")):
+        chosen = checks[(checks["equation"] == number) & (checks["form"] == form)]
+        assert not chosen.duplicated(["span_start", "span_end"]).any()
+        spans = set(zip(chosen["span_start"], chosen["span_end"], strict=True))
+        assert spans >= {(0, 1), (1, 2), (2, 3), (3, 4), (0, 4), (1, 4), (2, 4)}
+    masked = checks[checks["form"].str.startswith("masked")]
+    assert masked["expected_to_hold"].all()
+    assert masked["holds"].all(), masked[~masked["holds"]].to_string()
+
+
 def test_spans_that_are_asked_for() -> None:
     """Any spans inside a chain may be asked for, and only those are checked."""
     model = seeded(lambda: Chain(units=5))

@@ -21,12 +21,16 @@ def rows(*iterations: int) -> list[dict[str, float]]:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_event_file_says_what_was_written(tmp_path: Path) -> None:
-    """Scalars and figures are there at their iterations, and a resumed run replaces what came after it."""
+    """Scalars and figures are there at their iterations, and a resumed run replaces what came after it.
+
+    Figures are of the beginning, and of the last measurement before each test.
+    """
     first = TensorBoard(tmp_path)
     first.started(0, 10)
     first.stepped(rows(1, 2, 3, 4))
+    for iteration in (0, 1, 2):
+        first.measured(iteration, make_record(stages=(2, 2)))
     first.tested(2, 1.5, 0.25)
-    first.measured(2, make_record(stages=(2, 2)))
     first.saved(4)
     resumed = TensorBoard(tmp_path, 2)
     resumed.stepped([row | {"loss": 9.0} for row in rows(3)])
@@ -37,6 +41,8 @@ def test_event_file_says_what_was_written(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("test/error")] == [(2, 0.25)]
     (learning_rate, *_) = events.Scalars("train/learning rate")
     assert learning_rate.value == pytest.approx(0.1)
-    (figure,) = events.Images("gradient norm by depth")
-    assert figure.step == 2
-    assert figure.encoded_image_string.startswith(b"\x89PNG")
+    ratios = events.Scalars("gradient flow/first unit over last")
+    assert [event.step for event in ratios] == [0, 1, 2]
+    figures = events.Images("gradient norm by depth")
+    assert [figure.step for figure in figures] == [0, 2]
+    assert all(figure.encoded_image_string.startswith(b"\x89PNG") for figure in figures)

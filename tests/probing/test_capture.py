@@ -12,8 +12,8 @@ def test_the_paper_s_form_is_a_sum_of_products_of_single_branches() -> None:
     """One backward pass for ΣF gives what a vector-Jacobian product for each F_i, added up, gives."""
     model = seeded(lambda: Chain(units=4)).double()
     with captured(model, rows(dtype=torch.float64), labels()) as capture:
-        together = capture.branch_sum_vjps(0, 3)
         cotangent = capture.gradients[capture.units[3].out]
+        together = capture.branch_sum_vjps(0, [cotangent] * 4)
         assert len(together) == 4
     x = model.stem(rows(dtype=torch.float64)).detach()
     for first in range(4):
@@ -32,7 +32,7 @@ def test_linear_networks_by_hand() -> None:
     a, b = torch.randn(3, 3).double(), torch.randn(3, 3).double()
     model = LinearBranches(a, b).double()
     with captured(model, rows(4, 3, torch.float64), loss=lambda y: y.sum()) as capture:
-        (product, _) = capture.branch_sum_vjps(0, 1)
+        (product, _) = capture.branch_sum_vjps(0, [capture.gradients[capture.units[1].out]] * 2)
     identity = torch.eye(3).double()
     bracket = (identity + b) @ (identity + a) - identity
     assert torch.allclose(product, torch.ones(4, 3).double() @ bracket, rtol=1e-13)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gradflow import probe
 from gradflow.errors import GradflowError, NoResidualUnitError, ProbeError
-from gradflow.probing.loss import evaluate_loss
+from gradflow.probing.loss import error_rate, evaluate_loss
 
 LOGITS = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), requires_grad=True) * 1.0
 TOKENS = torch.randn(2, 4, 7, generator=torch.Generator().manual_seed(0), requires_grad=True) * 1.0
@@ -189,3 +189,9 @@ def test_a_network_without_units_is_refused() -> None:
     """A network without units is refused before anything is differentiated."""
     with pytest.raises(NoResidualUnitError, match="no residual unit"):
         probe(nn.Sequential(nn.Linear(4, 3)), rows(), labels())
+
+
+def test_a_sample_of_nan_counts_as_wrong() -> None:
+    """Outputs that hold a NaN have no largest one, whatever class `argmax` makes of them."""
+    outputs = torch.tensor([[1.0, 0.0], [float("nan"), 0.0], [0.0, float("nan")], [0.0, 1.0]])
+    assert error_rate(outputs, torch.tensor([0, 0, 1, 1])) == 0.5

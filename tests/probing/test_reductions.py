@@ -215,3 +215,11 @@ def test_pairs_with_nothing_and_with_nan() -> None:
         assert pair.second.per_sample.tolist() == [0, 0, 0]
         assert [math.isnan(number) for number in pair.first.per_sample] == [False, True, False]
         assert int(pair.first.nonfinite) == 1
+
+
+def test_zero_by_infinity_is_no_number_and_no_warning() -> None:
+    """Samples of a network that diverged: what has no product has none, the others have theirs."""
+    first, second = torch.zeros(2, 6), torch.full((2, 6), float("inf"))
+    first[1] = second[1] = 2.0
+    assert Reducer(2).inner(first, second).isnan().tolist() == [True, False]
+    assert Reducer(2).inner(first, second)[1] == 24

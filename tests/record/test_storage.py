@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -337,6 +338,27 @@ def test_rewriting_keeps_an_earlier_state_until_the_end(
     assert len(load_record(tmp_path).units) == len(later.units)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert len(list(tmp_path.glob("*.parquet"))) == len(TABLES)  # nothing of the earlier one is left
+
+
+def test_record_that_is_rewritten_while_it_is_read(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the list of tables, and then finds them replaced, gets the later record; a loss stays one."""
+    later = make_record(stages=(2, 3))
+    rewrite_record(record, tmp_path)
+    real = storage._read_head
+
+    def then_rewritten(path: Path) -> dict[str, Any]:
+        head = real(path)
+        rewrite_record(later, tmp_path)
+        return head
+
+    monkeypatch.setattr(storage, "_read_head", then_rewritten)
+    assert len(load_record(tmp_path).units) == len(later.units)
+    monkeypatch.undo()
+    next(tmp_path.glob("units-*.parquet")).unlink()
+    with pytest.raises(RecordError, match="is missing"):
+        load_record(tmp_path)
 
 
 def test_rewritten_record_is_checked_like_any(record: Record, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from _runs import small_model, write_images
 
 import gradflow
 from gradflow.cli.entry import run as command_line
+from gradflow.determinism import preserved_random_state, set_random_state
 from gradflow.errors import TrainingError
 from gradflow.record import load_record
 from gradflow.training import Job
@@ -26,12 +27,12 @@ OPTIONS = (
 )
 
 
-def start(folder: Path, out: str, *more: str, processes: int = 1) -> subprocess.Popen[str]:
-    """Start a job that trains on the images in `folder`, in one process or under torchrun."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+def start(folder: Path, out: str, *more: str) -> subprocess.Popen[str]:
+    """Start a job of two processes under torchrun that trains on the images in `folder`."""
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     return subprocess.Popen(
         [
-            *(sys.executable, *(launcher if processes > 1 else []), "-m", "gradflow", *OPTIONS),
+            *(sys.executable, *launcher, "-m", "gradflow", *OPTIONS),
             *(f"--data=folder:{folder}", f"--out={folder / out}", *more),
         ],
         env=os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
@@ -45,15 +46,12 @@ def start(folder: Path, out: str, *more: str, processes: int = 1) -> subprocess.
 def test_two_processes_train_as_one_that_takes_their_parts_in_turn(tmp_path: Path) -> None:
     """Weights, losses and gradient norms are those of one process that averages the same two parts."""
     write_images(tmp_path)
-    job = start(tmp_path, "job", "--iterations", "6", processes=2)
-    alone = start(tmp_path, "alone", "--iterations", "6", "--accumulate", "2")
-    assert (
-        command_line([*OPTIONS, f"--data=folder:{tmp_path}", f"--out={tmp_path / 'whole'}", "--iterations=6"])
-        == 0
-    )
-    for process in (job, alone):
-        _, said = process.communicate(timeout=240)
-        assert process.returncode == 0, said
+    job = start(tmp_path, "job", "--iterations", "6")
+    for name, parts in (("alone", 2), ("whole", 1)):
+        place = (f"--data=folder:{tmp_path}", f"--out={tmp_path / name}")
+        assert command_line([*OPTIONS, *place, "--iterations=6", f"--accumulate={parts}"]) == 0
+    _, said = job.communicate(timeout=240)
+    assert job.returncode == 0, said
     models = {
         out: torch.load(tmp_path / out / "checkpoints/newest.pt")["model"]
         for out in ("job", "alone", "whole")
@@ -73,9 +71,10 @@ def test_two_processes_train_as_one_that_takes_their_parts_in_turn(tmp_path: Pat
 
 
 def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
-    """When one process is killed the job ends with an error; its checkpoint is whole and goes on."""
+    """When one process is killed the job ends with an error; its checkpoint goes on, random numbers too."""
     write_images(tmp_path)
-    job = start(tmp_path, "run", "--iterations", "3000", processes=2)
+    options = ("--iterations", "3000", "--shortcut", "dropout:0.5")
+    job = start(tmp_path, "run", *options)
     newest = tmp_path / "run/checkpoints/newest.pt"
     deadline = time.monotonic() + 240
     while not newest.exists() or torch.load(newest)["iteration"] < 3:
@@ -86,14 +85,24 @@ def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
     _, said = job.communicate(timeout=240)
     assert job.returncode not in {0, None}
     assert "ChildFailedError" in said
-    reached = torch.load(newest)["iteration"]
+    kept = torch.load(newest)
+    reached = kept["iteration"]
     assert 3 <= reached < 3000
     assert load_record(tmp_path / "run").meta["training"]["iteration"] >= reached
-    # One process that takes both parts goes on from there; a limit of no time ends it at once.
-    resumed = start(tmp_path, "run", "--iterations", "3000", "--resume", "--stop-after", "0", processes=2)
+    # A limit of no time ends it as soon as the processes ask one another.
+    resumed = start(tmp_path, "run", *options, "--resume", "--stop-after", "0")
     _, said = resumed.communicate(timeout=240)
     assert resumed.returncode == 0, said
-    assert torch.load(newest)["iteration"] > reached
+    again = torch.load(newest)
+    assert again["iteration"] > reached
+    # Process 1 went on in its own sequence: what it drew since is what its steps draw, whatever the weights.
+    model = gradflow.build_model("preact8", width=4, shortcut="dropout:0.5").train()
+    with preserved_random_state():
+        set_random_state(kept["random"][1])
+        for _ in range(again["iteration"] - reached):
+            model(torch.zeros(4, 3, 8, 8))
+        assert torch.equal(torch.random.get_rng_state(), again["random"][1]["torch"])
+    assert not torch.equal(again["random"][0]["torch"], again["random"][1]["torch"])
 
 
 def _child_of_rank(parent: int, rank: int) -> int:
@@ -135,6 +144,7 @@ def test_one_process_averages_with_nobody() -> None:
     assert job.averaging(model) is model
     assert job.mean(torch.tensor([2.0])).item() == 2
     assert job.from_first("here") == "here"
+    assert job.from_each("here") == ["here"]
     assert job.any(flag=True)
     assert not job.any(flag=False)
     assert job.batch_norm() == "over the samples of each part of a batch"

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from _runs import run, same_bits, short_plan, write_images
+from _runs import run, same_bits, short_plan, small_model, write_images
 from torch import nn
 
 import gradflow
@@ -25,7 +25,7 @@ from gradflow.checkpoint import load_checkpoint, load_into
 from gradflow.errors import TrainingError
 from gradflow.record import TABLES, Record, load_record
 from gradflow.training import checkpoints, history
-from gradflow.training.checkpoints import NEWEST
+from gradflow.training.checkpoints import NEWEST, read_newest, require_same_run
 from gradflow.training.directory import locked
 
 OPTIONS = (
@@ -49,16 +49,26 @@ OPTIONS = (
 """A run that draws random numbers in its data and in its network."""
 
 
-def start(out: Path, *more: str) -> subprocess.Popen[str]:
-    """Start a process that trains into `out` on the images beside it."""
-    environment = os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "gradflow", *OPTIONS, f"--data=folder:{out.parent}", f"--out={out}", *more],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def options(out: Path) -> list[str]:
+    """Return the command line of a run in `out` on the images beside it."""
+    return [*OPTIONS, f"--data=folder:{out.parent}", f"--out={out}"]
+
+
+def start(out: Path, *more: str) -> subprocess.Popen[bytes]:
+    """Start a process that trains into `out` and says what it has to say to `said(out)`."""
+    environment = {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    with said(out).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "gradflow", *options(out), *more],
+            env=os.environ | environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )
+
+
+def said(out: Path) -> Path:
+    """Return the file with the standard error of the processes that trained into `out`."""
+    return out.with_suffix(".log")
 
 
 def iteration_on_disk(out: Path) -> int:
@@ -102,14 +112,12 @@ def test_killed_and_resumed_is_bit_identical(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
-    assert killed.wait(60) == -signal.SIGKILL, killed.communicate()[1]
+    assert killed.wait(60) == -signal.SIGKILL, said(tmp_path / "killed").read_text()
     assert 8 <= iteration_on_disk(tmp_path / "killed") < 24
-    assert whole.wait(240) == 0, whole.communicate()[1]
     resumed = start(tmp_path / "killed", "--resume")
-    assert resumed.wait(240) == 0, resumed.communicate()[1]
+    assert whole.wait(240) == 0, said(tmp_path / "whole").read_text()
+    assert resumed.wait(240) == 0, said(tmp_path / "killed").read_text()
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
-    for process in (whole, killed, resumed):
-        process.communicate()
 
 
 def probing(iteration: int, model: nn.Module) -> Record | None:
@@ -192,6 +200,10 @@ def test_another_run_is_not_resumed(tmp_path: Path) -> None:
     ):
         with pytest.raises(TrainingError, match=difference):
             run(tmp_path / "run", plan, on_step=probing, resume=True)
+    state = read_newest(tmp_path / "run")
+    assert state is not None
+    with pytest.raises(TrainingError, match="processes was 1 and is 2"):
+        require_same_run(state, short_plan().identity(processes=2), tmp_path / "run")
     with pytest.raises(TrainingError, match="holds a run already; continue it with --resume"):
         run(tmp_path / "run", on_step=probing)
     assert (tmp_path / "run/checkpoints" / NEWEST).read_bytes() == before
@@ -217,6 +229,30 @@ def test_damaged_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"cannot be resumed: the record .* is damaged"):
         run(tmp_path / "run", on_step=probing, resume=True)
     assert table.read_bytes() == b"?"
+
+
+def test_lost_record_is_refused(tmp_path: Path) -> None:
+    """Where the tables are gone a run does not go on without them; one that never had any does."""
+    run(tmp_path / "run", on_step=probing, should_stop=lambda: True)
+    (tmp_path / "run/record.json").unlink()
+    with pytest.raises(TrainingError, match=r"cannot be resumed: .*record\.json"):
+        run(tmp_path / "run", on_step=probing, resume=True)
+    run(tmp_path / "bare", should_stop=lambda: True)
+    assert run(tmp_path / "bare", resume=True)[1].finished
+
+
+def test_another_record_is_not_overwritten(tmp_path: Path) -> None:
+    """A run does not begin over a probe's record, nor over that of a run whose checkpoints are gone."""
+    record = probing(0, small_model())
+    assert record is not None
+    record.save(tmp_path / "probe")
+    run(tmp_path / "run", on_step=probing, should_stop=lambda: True)
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    for name in ("probe", "run"):
+        before = (tmp_path / name / "record.json").read_bytes()
+        with pytest.raises(TrainingError, match="holds a record but no checkpoint"):
+            run(tmp_path / name, on_step=probing, resume=True)
+        assert (tmp_path / name / "record.json").read_bytes() == before
 
 
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
