@@ -101,29 +101,16 @@ def command(
     request = MeasurementRequest(**options)
     import_dependency("torch")
     words: tuple[str, ...] = context.find_root().obj or ()
-    from gradflow.cli.measuring import measure
+    from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_checks
     from gradflow.cli.tables import failed_checks
 
     def one_pass(one: Measurement) -> Record:
         from gradflow.equations import check
 
-        return check(
-            one.model,
-            one.inputs,
-            one.targets,
-            loss=one.loss,
-            bn=request.bn,
-            units=request.units,
-            equations=equations,
-            spans=spans,
-            per_sample=per_sample,
-            meta=one.meta,
-        )
+        return one.by(check, equations=equations, spans=spans, per_sample=per_sample)
 
-    record, place = measure(request, words, "checking", one_pass)
-    print_checks(record, request.form)
-    say(f"saved to {place}; next: gradflow report")
+    record = measure_and_show(request, words, "checking", one_pass, print_checks)
     as_written = ~record.checks["form"].str.startswith("masked")
     identities = record.checks[record.checks["equation"].isin(["3", "4", "5"]) & as_written]
     if len(identities) and not identities["expected_to_hold"].any():

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradflow.cli.messages import say
 from gradflow.cli.options import measurement_options, read_numbers
 from gradflow.cli.request import MeasurementRequest
 from gradflow.importing import import_dependency
@@ -59,27 +58,13 @@ def command(
     request = MeasurementRequest(**options)
     import_dependency("torch")
     words: tuple[str, ...] = context.find_root().obj or ()
-    from gradflow.cli.measuring import measure
+    from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_lesions
 
     def one_pass(one: Measurement) -> Record:
         from gradflow.paths import lesion
 
-        return lesion(
-            one.model,
-            one.inputs,
-            one.targets,
-            loss=one.loss,
-            bn=request.bn,
-            units=request.units,
-            remove=remove or (),
-            exchange=exchange or (),
-            draws=draws,
-            seed=one.meta["seeds"][0],
-            meta=one.meta,
-        )
+        return one.by(lesion, remove=remove or (), exchange=exchange or (), draws=draws, seed=one.seed)
 
-    record, place = measure(request, words, "lesioning", one_pass)
-    print_lesions(record, request.form)
-    say(f"saved to {place}; next: gradflow report")
+    measure_and_show(request, words, "lesioning", one_pass, print_lesions)
     return 0

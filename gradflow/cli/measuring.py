@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradflow.cli.destinations import check_destination, save_record
 from gradflow.cli.failures import is_out_of_memory
-from gradflow.cli.messages import with_progress
+from gradflow.cli.messages import say, with_progress
 from gradflow.cli.preparing import Measurement, measurements
 from gradflow.cli.request import MeasurementRequest
 from gradflow.errors import GradflowError, ProbeError
@@ -19,19 +18,21 @@ if TYPE_CHECKING:
     from gradflow.record import Record
 
 
-def measure(
-    request: MeasurementRequest, words: Sequence[str], doing: str, one_pass: Callable[[Measurement], Record]
-) -> tuple[Record, Path]:
-    """Measure every seed and batch with `one_pass`, and save what was found as one record.
+def measure_and_show(
+    request: MeasurementRequest,
+    words: Sequence[str],
+    doing: str,
+    one_pass: Callable[[Measurement], Record],
+    show: Callable[[Record, str], None],
+) -> Record:
+    """Measure every seed and batch with `one_pass`, save what was found as one record, and print it.
 
     Args:
         request: the options.
         words: the command line, for the record.
         doing: verb for messages, such as "probing".
         one_pass: makes the record of one batch.
-
-    Returns:
-        the record, and where it was saved.
+        show: prints the record in the form that was asked for.
     """
     check_destination(request.out, force=request.force)
     with blaming(f"{doing} {request.spec}"):
@@ -46,12 +47,15 @@ def measure(
             record.meta["notes"] = [*record.meta["notes"], *measurement.notes]
             records.append(record)
         record = Record.concat(records)
-    return record, save_record(record, request.spec, request.out, force=request.force)
+    place = save_record(record, request.spec, request.out, force=request.force)
+    show(record, request.form)
+    say(f"saved to {place}; next: gradflow report")
+    return record
 
 
 def dropout_seed(measurement: Measurement) -> int:
     """Return a seed for what a network draws while it runs: another one for each seed and batch."""
-    return int(measurement.meta["seeds"][0]) + 1_000_003 * int(measurement.meta["batch_index"])
+    return measurement.seed + 1_000_003 * int(measurement.meta["batch_index"])
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gradflow.cli.messages import say
 from gradflow.cli.options import measurement_options
 from gradflow.cli.request import MeasurementRequest
 from gradflow.importing import import_dependency
@@ -40,25 +39,13 @@ def command(context: click.Context, /, samples: int, **options: Any) -> int:
     request = MeasurementRequest(**options)
     import_dependency("torch")
     words: tuple[str, ...] = context.find_root().obj or ()
-    from gradflow.cli.measuring import measure
+    from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_paths
 
     def one_pass(one: Measurement) -> Record:
         from gradflow.paths import path_gradients
 
-        return path_gradients(
-            one.model,
-            one.inputs,
-            one.targets,
-            loss=one.loss,
-            bn=request.bn,
-            units=request.units,
-            samples=samples,
-            seed=one.meta["seeds"][0],
-            meta=one.meta,
-        )
+        return one.by(path_gradients, samples=samples, seed=one.seed)
 
-    record, place = measure(request, words, "following paths through", one_pass)
-    print_paths(record, request.form)
-    say(f"saved to {place}; next: gradflow report")
+    measure_and_show(request, words, "following paths through", one_pass, print_paths)
     return 0

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from gradflow.probing import BatchNormMode
+    from gradflow.record import Record
     from gradflow.units import Inputs
 
 
@@ -37,6 +39,8 @@ class Measurement:
         loss: the user's own, or None.
         meta: what the record is to say that the library cannot know.
         notes: sentences for the record, which were said on standard error, too.
+        bn: how batch normalisation is to run.
+        units: names the units, or None.
     """
 
     model: nn.Module
@@ -45,6 +49,31 @@ class Measurement:
     loss: Callable[..., torch.Tensor] | None
     meta: dict[str, Any]
     notes: tuple[str, ...]
+    bn: BatchNormMode
+    units: str | None
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights and batch."""
+        return int(self.meta["seeds"][0])
+
+    def by(self, function: Callable[..., Record], **more: Any) -> Record:
+        """Return the record that `function`, `probe` or one of its kind, makes of this batch.
+
+        Args:
+            function: is called as `gradflow.probe` is.
+            more: what it takes beyond that.
+        """
+        return function(
+            self.model,
+            self.inputs,
+            self.targets,
+            loss=self.loss,
+            bn=self.bn,
+            units=self.units,
+            meta=self.meta,
+            **more,
+        )
 
 
 def measurements(request: MeasurementRequest, words: Sequence[str]) -> Iterator[Measurement]:
@@ -87,7 +116,7 @@ def measurements(request: MeasurementRequest, words: Sequence[str]) -> Iterator[
                 "seeds": [seed],
                 "batch_index": index,
             }
-            yield Measurement(*placed, loss, meta, notes)
+            yield Measurement(*placed, loss, meta, notes, request.bn, request.units)
 
 
 def find_device(name: str) -> str:

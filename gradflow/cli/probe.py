@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradflow.cli.failures import CHECK_FAILED
-from gradflow.cli.messages import say
 from gradflow.cli.options import measurement_options
 from gradflow.cli.request import MeasurementRequest
 from gradflow.importing import import_dependency
@@ -55,25 +54,15 @@ def command(context: click.Context, /, self_test: bool, explain: bool, **options
 
 def save_and_print(request: MeasurementRequest, words: tuple[str, ...]) -> int:
     """Measure every seed and batch, save one record, print it; return the exit status."""
-    from gradflow.cli.measuring import measure
+    from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_units
 
     def one_pass(one: Measurement) -> Record:
         from gradflow.probing import probe
 
-        return probe(
-            one.model,
-            one.inputs,
-            one.targets,
-            loss=one.loss,
-            bn=request.bn,
-            units=request.units,
-            meta=one.meta,
-        )
+        return one.by(probe)
 
-    record, place = measure(request, words, "probing", one_pass)
-    print_units(record, request.form)
-    say(f"saved to {place}; next: gradflow report")
+    measure_and_show(request, words, "probing", one_pass, print_units)
     return 0
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gradflow.cli.check import read_spans
-from gradflow.cli.messages import say
 from gradflow.cli.options import measurement_options, read_numbers
 from gradflow.cli.request import MeasurementRequest
 from gradflow.importing import import_dependency
@@ -80,7 +79,7 @@ def command(
     request = MeasurementRequest(**options)
     import_dependency("torch")
     words: tuple[str, ...] = context.find_root().obj or ()
-    from gradflow.cli.measuring import measure
+    from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_singular_values
 
     given = branches is not None or spans is not None
@@ -88,23 +87,15 @@ def command(
     def one_pass(one: Measurement) -> Record:
         from gradflow.spectrum import singular_values
 
-        return singular_values(
-            one.model,
-            one.inputs,
-            one.targets,
-            loss=one.loss,
-            bn=request.bn,
-            units=request.units,
+        return one.by(
+            singular_values,
             branches=(branches or ()) if given else None,
             spans=(spans or ()) if given else None,
             largest=largest,
             smallest=smallest,
             probes=probes,
-            seed=one.meta["seeds"][0],
-            meta=one.meta,
+            seed=one.seed,
         )
 
-    record, place = measure(request, words, "finding singular values of", one_pass)
-    print_singular_values(record, request.form)
-    say(f"saved to {place}; next: gradflow report")
+    measure_and_show(request, words, "finding singular values of", one_pass, print_singular_values)
     return 0

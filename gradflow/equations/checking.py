@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,6 @@ from gradflow.probing.capture import captured
 from gradflow.probing.loss import loss_name
 from gradflow.probing.measuring import make_record, without_collection
 from gradflow.record import Record
-from gradflow.record.schema import conform
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import map_tensors
 from gradflow.units.eager import eager
@@ -123,15 +123,7 @@ def check(
         )
     if record is None:
         record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
-    table = pd.DataFrame([{**keys, **row} for row in rows])
-    return Record(
-        units=record.units,
-        parameters=record.parameters,
-        checks=conform("checks", table),
-        steps=record.steps,
-        meta=record.meta,
-    )
+    return replace(record, checks=pd.DataFrame(rows).assign(**record.keys))
 
 
 def _copy(model: nn.Module, own: torch.dtype) -> nn.Module:

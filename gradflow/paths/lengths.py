@@ -65,7 +65,6 @@ def path_gradients(
         raise ProbeError(f"{samples} path of each length has no standard error; take at least 2")
     units = units if units is None or isinstance(units, str) else tuple(units)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
     rows: list[dict[str, Any]] = []
     with paths_through(model, inputs, targets, loss=loss, bn=bn, units=units) as paths:
         count = len(paths.units)
@@ -79,7 +78,6 @@ def path_gradients(
             complete = len(norms) == math.comb(count, length)
             rows.append(
                 {
-                    **keys,
                     "length": length,
                     "units": count,
                     "samples": len(norms),
@@ -88,7 +86,7 @@ def path_gradients(
                     "gradient_error": 0.0 if complete else float(norms.std(ddof=1) / math.sqrt(len(norms))),
                 }
             )
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).assign(**record.keys)
     return replace(record, paths=frame.assign(share=shares(frame)))
 
 

@@ -68,7 +68,6 @@ def lesion(
     """
     units = units if units is None or isinstance(units, str) else tuple(units)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
     rows: list[Row] = []
     with lesionable(model, inputs, bn=bn, units=units) as network:
         for what, change in _lesions(network, remove, exchange, draws, seed):
@@ -76,14 +75,13 @@ def lesion(
             value = float(scalar_loss(outputs, targets, loss))
             rows.append(
                 {
-                    **keys,
                     **what,
                     "batch": record.meta["batch_size"],
                     "loss": value if math.isfinite(value) else None,
                     "error": error_rate(outputs, targets),
                 }
             )
-    return replace(record, lesions=pd.DataFrame(rows))
+    return replace(record, lesions=pd.DataFrame(rows).assign(**record.keys))
 
 
 def _lesions(

@@ -100,10 +100,9 @@ class BackwardMeasures:
         run = self._runs.get(place.unit)
         end = None if run is None else self._end_gradients.get(run)
         if shortcut is not None and branch is not None and len(parts.in_order) == 2:
-            together, pair, products = reducer.add(shortcut, branch, end)
+            together, pair, with_end = reducer.add(shortcut, branch, end)
             found.shortcut, found.branch, found.inner = pair.first, pair.second, pair.inner
             found.both = whole = pair.total or reducer.squares(together)
-            with_end = None if products is None else products[1]
         else:
             read = parts.in_order or [part for part in (shortcut, branch, parts.other) if part is not None]
             if not read:

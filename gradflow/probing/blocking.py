@@ -51,8 +51,7 @@ class Paths:
             for unit in self.units:
                 assert unit.split is not None, "`paths_through` refuses units without shortcut"
                 shortcut = unit.split.shortcut_operand
-                blocked = shortcut if unit.index in through else 1 - shortcut
-                hook = partial(_block, blocked)
+                hook = partial(hand_on_to, 1 - shortcut if unit.index in through else shortcut)
                 stack.callback(unit.total.node.register_hook(hook).remove)
             return self.whole_gradient()
 
@@ -104,6 +103,10 @@ def paths_through(
         yield Paths(found, forward.value, forward.handling)
 
 
-def _block(operand: int, grad_inputs: Gradients, _grad_outputs: Gradients) -> Gradients:
-    """Keep an addition's gradient from one of its operands."""
-    return tuple(None if index == operand else part for index, part in enumerate(grad_inputs))
+def hand_on_to(
+    operand: int | None,
+    grad_inputs: Gradients,
+    grad_outputs: Gradients,  # noqa: ARG001 - torch passes it
+) -> Gradients:
+    """Let through what an addition hands to one operand, and nothing else; to none for None."""
+    return tuple(part if index == operand else None for index, part in enumerate(grad_inputs))

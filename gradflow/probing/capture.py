@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from gradflow.probing.batch_norm import BatchNormMode
+from gradflow.probing.blocking import hand_on_to
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.loss import Loss, root_of
-from gradflow.probing.parts import PartReader, Parts, Place
+from gradflow.probing.parts import PartReader, Parts, Place, vjp
 from gradflow.probing.passes import Passes, measured, subject
 from gradflow.probing.reductions import Reducer
 from gradflow.probing.together import Observers
@@ -73,11 +74,11 @@ class Capture:
                 make of that.
         """
         span = self.units[first : first + len(cotangents)]
-        outputs = [_branch_output(unit) for unit in span]
+        outputs = [unit.branch_output for unit in span]
         forks = [GradientEdge(unit.fork.node, unit.fork.output) for unit in span]
         return list(
             torch.autograd.grad(
-                [edge for edge, _ in outputs],
+                [GradientEdge(port.node, port.output) for port, _ in outputs],
                 forks,
                 [
                     cotangent if factor == 1 else cotangent * factor
@@ -89,13 +90,7 @@ class Capture:
 
     def block_vjp(self, block: TracedUnit, cotangent: Tensor) -> Tensor:
         """Return (∂y_l/∂x_l)ᵀ `cotangent` of a block without shortcut, by itself."""
-        (part,) = torch.autograd.grad(
-            [GradientEdge(block.total.node, block.total.output)],
-            [GradientEdge(block.fork.node, block.fork.output)],
-            [cotangent],
-            retain_graph=True,
-        )
-        return part
+        return vjp(block.total, 1.0, block.fork, cotangent)
 
     def shortcut_path(self, first: int, last: int, cotangent: Tensor) -> ShortcutPath:
         """Send `cotangent`, ∂E/∂x_L, back from x_L, L = `last` + 1, with every branch blocked.
@@ -110,7 +105,7 @@ class Capture:
         ports = [port for unit in span for port in (unit.fork, unit.total)]
         with ExitStack() as stack:
             for unit in span:
-                hook = partial(_blocked, unit.split.shortcut_operand if unit.split is not None else None)
+                hook = partial(hand_on_to, unit.split.shortcut_operand if unit.split is not None else None)
                 stack.callback(unit.total.node.register_hook(hook).remove)
             arrived = torch.autograd.grad(
                 [GradientEdge(span[-1].out.node, span[-1].out.output)],
@@ -137,23 +132,6 @@ class ShortcutPath:
 
     forks: list[Tensor]
     totals: list[Tensor]
-
-
-def _blocked(
-    shortcut: int | None,
-    grad_inputs: tuple[Tensor | None, ...],
-    grad_outputs: tuple[Tensor | None, ...],  # noqa: ARG001 - torch passes it
-) -> tuple[Tensor | None, ...]:
-    """Let through what an addition hands to its `shortcut` operand, and nothing else."""
-    return tuple(part if index == shortcut else None for index, part in enumerate(grad_inputs))
-
-
-def _branch_output(unit: TracedUnit) -> tuple[GradientEdge, float]:
-    """Return where F(x_l) comes from, up to a factor, and the factor."""
-    if unit.split is None:
-        return GradientEdge(unit.total.node, unit.total.output), 1.0
-    port, factor = unit.operand(1 - unit.split.shortcut_operand)
-    return GradientEdge(port.node, port.output), factor
 
 
 class _Gradients:

@@ -90,7 +90,11 @@ def unit_columns(
         **_sample_columns(host, gradients, batch),
         **_span_columns(host, gradients, run_ends, batch),
         "nonfinite": np.array(
-            [_nonfinite(value, gradient) for value, gradient in zip(values, gradients, strict=True)]
+            [
+                host.sums(squares.nonfinite for squares in _squares(value, gradient)).sum()
+                for value, gradient in zip(values, gradients, strict=True)
+            ],
+            dtype=np.int64,
         ),
     }
 
@@ -107,6 +111,7 @@ def _tensors(values: Sequence[UnitValues], gradients: Sequence[UnitGradients]) -
         others = [value.out, gradient.out, gradient.both, gradient.span_arriving]
         for squares in [*_squares(value, gradient), *(found for found in others if found is not None)]:
             yield squares.per_sample
+            yield squares.nonfinite
         yield from (value.inner, gradient.inner, gradient.additivity, gradient.span_inner)
 
 
@@ -199,10 +204,6 @@ def _quantiles(prefix: str, values: Array) -> Columns:
         if len(finite):
             found[:, index] = np.quantile(finite, list(QUANTILES.values()))
     return {f"{prefix}_{suffix}": row for suffix, row in zip(QUANTILES, found, strict=True)}
-
-
-def _nonfinite(value: UnitValues, gradient: UnitGradients) -> int:
-    return sum(int(squares.nonfinite) for squares in _squares(value, gradient))
 
 
 def _cosines(inner: Array, first: Array, second: Array) -> Array:

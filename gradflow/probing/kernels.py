@@ -75,14 +75,14 @@ def add_and_sum(first: Array, second: Array, reference: Array, total: Array, sum
         second: b, of the same shape and dtype.
         reference: r, likewise.
         total: becomes a + b.
-        sums: float64 (6, rows); becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩, ⟨a, r⟩ and ⟨b, r⟩ of each row.
+        sums: float64 (5, rows); becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of each row.
     """
     rows, length = first.shape
     zero = first.dtype.type(0)
     for row in prange(rows):
-        sum_aa, sum_bb, sum_tt, sum_ab, sum_ar, sum_br = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        sum_aa, sum_bb, sum_tt, sum_ab, sum_br = 0.0, 0.0, 0.0, 0.0, 0.0
         for start in range(0, length, BLOCK):
-            aa, bb, tt, ab, ar, br = zero, zero, zero, zero, zero, zero
+            aa, bb, tt, ab, br = zero, zero, zero, zero, zero
             for column in range(start, min(start + BLOCK, length)):
                 a, b, r = first[row, column], second[row, column], reference[row, column]
                 t = a + b
@@ -91,13 +91,11 @@ def add_and_sum(first: Array, second: Array, reference: Array, total: Array, sum
                 bb += b * b
                 tt += t * t
                 ab += a * b
-                ar += a * r
                 br += b * r
             sum_aa += aa
             sum_bb += bb
             sum_tt += tt
             sum_ab += ab
-            sum_ar += ar
             sum_br += br
         sums[0, row], sums[1, row], sums[2, row] = sum_aa, sum_bb, sum_tt
-        sums[3, row], sums[4, row], sums[5, row] = sum_ab, sum_ar, sum_br
+        sums[3, row], sums[4, row] = sum_ab, sum_br

@@ -122,10 +122,7 @@ class Linearised:
         if not 0 <= index < len(self.units):
             raise ProbeError(f"there is no unit {index}: the network has units 0 to {len(self.units) - 1}")
         unit = self.units[index]
-        if unit.split is None:
-            return LinearMap(unit.total, 1.0, unit.fork, self.handling)
-        port, factor = unit.operand(1 - unit.split.shortcut_operand)
-        return LinearMap(port, factor, unit.fork, self.handling)
+        return LinearMap(*unit.branch_output, unit.fork, self.handling)
 
     def span(self, start: int, end: int) -> LinearMap:
         """Return ∂x_L/∂x_l for l = `start` and L = `end`, whatever units lie between.

@@ -187,7 +187,7 @@ class PartReader:
                 continue
             shortcut = None
             if unit.split is None:
-                branch = _vjp(unit.total, 1.0, unit.fork, total)
+                branch = vjp(unit.total, 1.0, unit.fork, total)
             else:
                 operand = unit.split.shortcut_operand
                 shortcut = vjp_of_operand(unit, operand, total)
@@ -273,10 +273,11 @@ class PartReader:
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:
     """Return (∂operand/∂x_l)ᵀ `cotangent` for one operand of the unit's addition alone."""
     port, factor = unit.operand(operand)
-    return _vjp(port, factor, unit.fork, cotangent)
+    return vjp(port, factor, unit.fork, cotangent)
 
 
-def _vjp(value: Port, factor: float, fork: Port, cotangent: Tensor) -> Tensor:
+def vjp(value: Port, factor: float, fork: Port, cotangent: Tensor) -> Tensor:
+    """Return (∂(factor · value)/∂fork)ᵀ `cotangent`."""
     (part,) = torch.autograd.grad(
         [GradientEdge(value.node, value.output)],
         [GradientEdge(fork.node, fork.output)],

@@ -16,7 +16,7 @@ their sum and measured again in float64, with the non-finite elements counted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -102,12 +102,11 @@ class Reducer:
             sum_products(rows.numpy(), others.numpy(), sums)
             if _in_range(sums, rows.shape[1]):
                 return _pair_of(sums)
-        sizes = self.squares(first), self.squares(second)
-        return Pair(*sizes, None, self.inner(first, second, sizes))
+        return self._one_by_one(first, second)
 
     def add(
         self, first: Tensor, second: Tensor, reference: Tensor | None
-    ) -> tuple[Tensor, Pair, tuple[Tensor, Tensor] | None]:
+    ) -> tuple[Tensor, Pair, Tensor | None]:
         """Add two tensors and measure them and their sum.
 
         Args:
@@ -116,25 +115,27 @@ class Reducer:
             reference: r, another of that shape, or None.
 
         Returns:
-            a + b, as torch adds them; what was measured; and ⟨a, r⟩ and ⟨b, r⟩, shape (batch,).
+            a + b, as torch adds them; what was measured; and ⟨b, r⟩, shape (batch,).
         """
         beside = second if reference is None else reference
         alike = first.stride() == second.stride() == beside.stride() and first.dtype == second.dtype
         if alike and _is_quick(first) and _is_dense(first.shape, first.stride()):
             total = torch.empty_like(first)
             a, b, r, t = (self._rows(value).numpy() for value in (first, second, beside, total))
-            sums = np.empty((6, len(a)))
+            sums = np.empty((5, len(a)))
             add_and_sum(a, b, r, t, sums)
             if _in_range(sums, a.shape[1]):
-                products = torch.from_numpy(sums[4]), torch.from_numpy(sums[5])
-                return total, _pair_of(sums), None if reference is None else products
+                return total, _pair_of(sums), None if reference is None else torch.from_numpy(sums[4])
+            pair = self._one_by_one(first, second)
         else:
-            total = first + second
-        pair = self.pair(first, second)
-        pair = Pair(pair.first, pair.second, self.squares(total), pair.inner)
-        if reference is None:
-            return total, pair, None
-        return total, pair, (self.inner(first, reference), self.inner(second, reference))
+            total, pair = first + second, self.pair(first, second)
+        with_reference = None if reference is None else self.inner(second, reference)
+        return total, replace(pair, total=self.squares(total)), with_reference
+
+    def _one_by_one(self, first: Tensor, second: Tensor) -> Pair:
+        """Measure two tensors whose sums cannot be had of one reading."""
+        sizes = self.squares(first), self.squares(second)
+        return Pair(*sizes, None, self.inner(first, second, sizes))
 
     def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.

@@ -61,6 +61,11 @@ class Record:
         """The tables that are kept on disk: the usual ones, and of the others those with a row."""
         return tuple(table for table in TABLES if table in ALWAYS_WRITTEN or len(getattr(self, table)))
 
+    @property
+    def keys(self) -> dict[str, Any]:
+        """Iteration, seed and batch of a record of one measurement, for rows that are added to it."""
+        return {name: self.units[name].iloc[0] for name in _KEYS}
+
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the record to the directory `path`, whole or not at all.
 

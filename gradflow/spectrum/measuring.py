@@ -70,7 +70,6 @@ def singular_values(
         raise ProbeError(f"{largest} largest and {smallest} smallest singular values: expected 0 or more")
     units = units if units is None or isinstance(units, str) else tuple(units)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    keys = {name: record.units[name].iloc[0] for name in ("iteration", "seed", "batch_index")}
     jacobians: list[Row] = []
     values: list[Row] = []
     with preserved_random_state(), linearised(model, inputs, bn=bn, units=units) as network:
@@ -78,7 +77,6 @@ def singular_values(
             mean = mean_square_singular_value(operator, probes, seed=seed)
             jacobians.append(
                 {
-                    **keys,
                     **which,
                     "stage": network.stages[which["span_start"]],
                     "outputs": operator.shape[0],
@@ -92,16 +90,20 @@ def singular_values(
             if largest:
                 found = extreme_singular_values(operator, largest, seed=seed)
                 values += [
-                    {**keys, **which, "order": order, "singular_value": float(value)}
+                    {**which, "order": order, "singular_value": float(value)}
                     for order, value in enumerate(found, start=1)
                 ]
             if smallest:
                 found = extreme_singular_values(operator, smallest, which="smallest", seed=seed)
                 values += [
-                    {**keys, **which, "order": -order, "singular_value": float(value)}
+                    {**which, "order": -order, "singular_value": float(value)}
                     for order, value in enumerate(found, start=1)
                 ]
-    return replace(record, jacobians=pd.DataFrame(jacobians), singular_values=pd.DataFrame(values))
+    return replace(
+        record,
+        jacobians=pd.DataFrame(jacobians).assign(**record.keys),
+        singular_values=pd.DataFrame(values).assign(**record.keys),
+    )
 
 
 def _asked_for(

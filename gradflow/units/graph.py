@@ -36,7 +36,7 @@ class Port:
     @property
     def shape(self) -> torch.Size:
         """Shape of the value, which autograd keeps beside the node."""
-        return torch.Size(self.node._input_metadata[self.output].shape)  # noqa: SLF001 - documented on Node
+        return self.kind[0]
 
     @property
     def kind(self) -> Kind:

@@ -80,6 +80,11 @@ class TracedUnit:
         return Port(node, output), float(alpha)
 
     @property
+    def branch_output(self) -> tuple[Port, float]:
+        """Where F(x_l) comes from, up to a factor, and the factor; a named block's F is all of it."""
+        return (self.total, 1.0) if self.split is None else self.operand(1 - self.split.shortcut_operand)
+
+    @property
     def shortcut_is_fork(self) -> bool:
         """Whether x_l itself is an operand of the addition, with nothing on its way."""
         if self.split is None:

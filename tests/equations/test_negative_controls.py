@@ -146,7 +146,7 @@ def test_a_leak_in_the_blocked_pass_is_caught(unit: int, monkeypatch) -> None:
         leaks = THOUSANDTH if 4 - next(calls) == unit else 0.0
         return tuple(part if i == shortcut else part * leaks for i, part in enumerate(grad_inputs))
 
-    monkeypatch.setattr(capture_module, "_blocked", leaking)
+    monkeypatch.setattr(capture_module, "hand_on_to", leaking)
     checks = checks_after(None)
     assert failing(checks, "8", "blocked") == {(first, 5) for first in range(unit + 1)}
 
