@@ -9,11 +9,7 @@ turn, as medians with bootstrap intervals. Run it on a machine that does nothing
 from __future__ import annotations
 
 import os
-import resource
-import statistics
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +18,15 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and share modules
 
-from benchmark.passes import interleave, passes
+from benchmark.page import limits_table, made_by
+from benchmark.passes import command_peak, compare, compare_depths
 from provenance import describe_machine, to_json, write_output
 
 from gradflow.equations import check
 
 NETWORK, BATCH = "preact164", 8
 DEEP, DEEP_BATCH = "preact1001", 4
+_DEEP_CHECK = ("check", "--model", DEEP, "--dtype", "float64", "--batch-size", str(DEEP_BATCH))
 
 
 @click.command()
@@ -43,48 +41,13 @@ DEEP, DEEP_BATCH = "preact1001", 4
 def main(pairs: int, deep_pairs: int, out: Path) -> None:
     """Measure what a check costs, and write numbers and provenance to a folder."""
     # Memory comes first: a new process counts its parent's size at that moment as a peak of its own.
-    found: dict[str, Any] = {"memory_MiB": _command_peak()}
-    found["time"] = _time(NETWORK, BATCH, pairs)
-    found["depth"] = _depth(deep_pairs)
+    found: dict[str, Any] = {"memory_MiB": command_peak(_DEEP_CHECK)}
+    how = torch.float64, check
+    found["time"] = compare("check", NETWORK, BATCH, pairs, *how)
+    found["depth"] = compare_depths("check", (NETWORK, DEEP), DEEP_BATCH, deep_pairs, *how)
     found["provenance"] = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
     write_output(out, {"numbers.json": to_json(found), "README.md": _page(found).encode()})
     print(_page(found))
-
-
-def _time(network: str, batch: int, pairs: int) -> dict[str, Any]:
-    measured = interleave(*passes(network, batch, torch.float64, check), pairs)
-    print(f"{network}, batch {batch}: {measured.ratio:.3f} of a plain pass", file=sys.stderr)
-    return {
-        "network": network,
-        "batch": batch,
-        "pairs": pairs,
-        "plain_s": statistics.median(measured.plain),
-        "check_s": statistics.median(measured.probed),
-        "ratio": measured.ratio,
-        "interval_95": [measured.low, measured.high],
-        "plain_all_s": [round(value, 4) for value in measured.plain],
-        "check_all_s": [round(value, 4) for value in measured.probed],
-    }
-
-
-def _depth(pairs: int) -> dict[str, Any]:
-    """Does a check cost as much a unit at six times the depth? Both at the same batch size."""
-    shallow, deep = (_time(network, DEEP_BATCH, pairs) for network in (NETWORK, DEEP))
-    return {
-        "shallow": shallow,
-        "deep": deep,
-        "ratio_of_ratios": (deep["check_s"] / shallow["check_s"]) / (deep["plain_s"] / shallow["plain_s"]),
-    }
-
-
-def _command_peak() -> float:
-    """Return the peak memory of the deep network's check as a user runs it, in MiB."""
-    command = [sys.executable, "-m", "gradflow", "check", "--model", DEEP, "--dtype", "float64"]
-    command += ["--batch-size", str(DEEP_BATCH)]
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([*command, "--out", f"{folder}/run"], check=True, capture_output=True)
-    unit = 1024 if sys.platform.startswith("linux") else 1024**2  # macOS counts bytes, Linux KiB
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
 
 
 def _page(found: dict[str, Any]) -> str:
@@ -107,8 +70,6 @@ def _page(found: dict[str, Any]) -> str:
             "12 GB",
         ),
     ]
-    table = "\n".join(f"| {what} | {measured} | {limit} |" for what, measured, limit in rows)
-    provenance = found["provenance"]
     return (
         "# What checking the equations costs\n\n"
         "A check fills a record as a probe does and evaluates equations 1 to 9 on every unit and span, which "
@@ -117,11 +78,8 @@ def _page(found: dict[str, Any]) -> str:
         f"forward and backward pass with nothing attached: {time_['plain_s']:.2f} s (median); a check took "
         f"{time_['check_s']:.2f} s. Pairs were run in turn in one process; the ratio is the median over "
         "pairs, the interval a bootstrap of it.\n\n"
-        "| What | Measured | At most |\n|---|---|---|\n"
-        f"{table}\n\n"
-        f"Made by `{provenance['command']}` on {provenance['cores']} cores, {provenance['threads']} threads, "
-        f"torch {provenance['versions']['torch']}, Python {provenance['versions']['python']}, "
-        f"{provenance['written'][:10]}. All single timings are in `numbers.json`.\n"
+        f"{limits_table(rows)}\n\n"
+        f"{made_by(found['provenance'])}"
     )
 
 

@@ -17,7 +17,8 @@ import click
 import pandas as pd
 import provenance
 import torch
-from common.images import Images, image_options
+from common.images import Images
+from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
 from initialisation.drawing import NETWORKS
@@ -32,7 +33,6 @@ from gradflow.statistics import aggregate, with_shares
 from gradflow.theory import judge
 
 _COLUMNS = ("grad_in_norm", "x_norm", "backward_gain", "forward_branch_share", "backward_cosine")
-_COUNT = click.IntRange(min=1)
 
 
 @click.command(context_settings={"show_default": True})
@@ -46,23 +46,11 @@ _COUNT = click.IntRange(min=1)
     default=list(NETWORKS),
     help="Which kind; may be repeated.",
 )
-@click.option("--seeds", type=_COUNT, default=10, help="How many.")
-@click.option("--deep-seeds", type=_COUNT, default=3, help="How many from 1000 layers on.")
-@click.option("--batch-size", type=_COUNT, default=32, help="Images a batch.")
-@click.option("--deep-batch-size", type=_COUNT, default=8, help="The same from 1000 layers on.")
-@click.option("--threads", type=_COUNT, default=2, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/initial_gradients"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/initial_gradients"),
-    help="Where the result goes.",
-)
+@click.option("--seeds", type=COUNT, default=10, help="How many.")
+@click.option("--deep-seeds", type=COUNT, default=3, help="How many from 1000 layers on.")
+@click.option("--batch-size", type=COUNT, default=32, help="Images a batch.")
+@click.option("--deep-batch-size", type=COUNT, default=8, help="The same from 1000 layers on.")
+@run_options("initial_gradients", threads=2)
 def main(
     data: str,
     data_name: str | None,

@@ -17,6 +17,7 @@ import click
 import provenance
 import torch
 from common.images import Images
+from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from spectra.figures import draw_branches, draw_spans
 from spectra.measuring import Case, cases, measure, spans
@@ -26,29 +27,14 @@ from spectra.tables import branch_numbers, judge, span_numbers
 from gradflow.plots import figure_to_png, figure_to_svg
 from gradflow.record import Record
 
-_COUNT = click.IntRange(min=1)
-
 
 @click.command(context_settings={"show_default": True})
-@click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")
-@click.option("--data-name", help="What a folder of images is called in the output.")
+@image_options
 @click.option("--depth", default="56", help="Layers, as in the zoo's names.")
-@click.option("--seeds", type=_COUNT, default=10, help="How many.")
-@click.option("--batch-size", type=_COUNT, default=2, help="Images a batch.")
-@click.option("--width", type=_COUNT, help="Channels of the first stage, if not the zoo's own.")
-@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/jacobian_spectra"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/jacobian_spectra"),
-    help="Where the result goes.",
-)
+@click.option("--seeds", type=COUNT, default=10, help="How many.")
+@click.option("--batch-size", type=COUNT, default=2, help="Images a batch.")
+@click.option("--width", type=COUNT, help="Channels of the first stage, if not the zoo's own.")
+@run_options("jacobian_spectra")
 def main(
     data: str,
     data_name: str | None,

@@ -21,14 +21,13 @@ import torch
 from cancelling.measuring import network, per_sample
 from cancelling.page import write_page
 from cancelling.summary import count_near, networks
-from common.images import Images, image_options, load_batch
+from common.images import Images, load_batch
 from common.keeping import measure_all
+from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
 
 from gradflow.plots import figure_to_png, figure_to_svg, plot_cancellation, plot_survival
-
-_COUNT = click.IntRange(min=1)
 
 
 @click.command(context_settings={"show_default": True})
@@ -46,21 +45,9 @@ _COUNT = click.IntRange(min=1)
     help="Trained weights of the one --model; BN then uses its running statistics.",
 )
 @click.option("--split", default="train", help="Which images of the data.")
-@click.option("--seeds", type=_COUNT, default=10, help="How many; of batches alone with --checkpoint.")
-@click.option("--batch-size", type=_COUNT, default=16, help="Images a batch.")
-@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/minus_one"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/minus_one"),
-    help="Where the result goes.",
-)
+@click.option("--seeds", type=COUNT, default=10, help="How many; of batches alone with --checkpoint.")
+@click.option("--batch-size", type=COUNT, default=16, help="Images a batch.")
+@run_options("minus_one")
 def main(
     data: str,
     data_name: str | None,

@@ -19,6 +19,7 @@ import pandas as pd
 import provenance
 import torch
 from common.images import Images
+from common.options import image_options, run_options
 from common.refusal import in_one_line
 from lesioned.measuring import Case, measure, trained_error
 from lesioned.page import write_page
@@ -48,8 +49,7 @@ def read_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")
-@click.option("--data-name", help="What a folder of images is called in the output.")
+@image_options
 @click.option(
     "--network", "networks", multiple=True, default=["preact20"], help="As in the zoo; may be repeated."
 )
@@ -69,19 +69,7 @@ def read_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     callback=read_pair,
     help="Repetitions of a large network, as NETWORK=N; may be repeated.",
 )
-@click.option("--threads", type=click.IntRange(min=1), default=1, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/paths_and_lesions"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/paths_and_lesions"),
-    help="Where the result goes.",
-)
+@run_options("paths_and_lesions")
 def main(
     data: str,
     data_name: str | None,

@@ -22,7 +22,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and share modules
 
-from benchmark.passes import compare, peak_memory
+from benchmark.page import limits_table, made_by
+from benchmark.passes import command_peak, compare, compare_depths, peak_memory
 from provenance import describe_machine, to_json, write_output
 
 NETWORK, BATCH = "preact164", 32
@@ -51,28 +52,15 @@ def main(
         return
     # Memory comes first: a new process counts its parent's size at that moment as a peak of its own.
     found: dict[str, Any] = {"memory": _memory(repeats)}
-    found["time"] = _time(NETWORK, BATCH, pairs)
-    found["depth"] = _depth(deep_pairs)
+    found["time"] = compare("probe", NETWORK, BATCH, pairs)
+    found["depth"] = compare_depths("probe", (NETWORK, DEEP), DEEP_BATCH, deep_pairs)
+    found["depth"]["command_peak_MiB"] = command_peak(
+        ["probe", "--model", DEEP, "--batch-size", str(DEEP_BATCH)]
+    )
     found["command line"] = _command_line(repeats)
     found["provenance"] = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
     write_output(out, {"numbers.json": to_json(found), "README.md": _page(found).encode()})
     print(_page(found))
-
-
-def _time(network: str, batch: int, pairs: int) -> dict[str, Any]:
-    measured = compare(network, batch, pairs)
-    print(f"{network}, batch {batch}: {measured.ratio:.3f} of a plain pass", file=sys.stderr)
-    return {
-        "network": network,
-        "batch": batch,
-        "pairs": pairs,
-        "plain_s": statistics.median(measured.plain),
-        "probe_s": statistics.median(measured.probed),
-        "ratio": measured.ratio,
-        "interval_95": [measured.low, measured.high],
-        "plain_all_s": [round(value, 4) for value in measured.plain],
-        "probe_all_s": [round(value, 4) for value in measured.probed],
-    }
 
 
 def _memory(repeats: int) -> dict[str, Any]:
@@ -95,30 +83,6 @@ def _memory(repeats: int) -> dict[str, Any]:
     }
 
 
-def _depth(pairs: int) -> dict[str, Any]:
-    """Is the probe's cost a unit the same at six times the depth? Both at the same batch size."""
-    shallow, deep = (_time(network, DEEP_BATCH, pairs) for network in (NETWORK, DEEP))
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "gradflow",
-            "probe",
-            "--model",
-            DEEP,
-            "--batch-size",
-            str(DEEP_BATCH),
-        ]
-        subprocess.run([*command, "--out", f"{folder}/run"], check=True, capture_output=True)
-        peak = _children_peak_mib()
-    return {
-        "shallow": shallow,
-        "deep": deep,
-        "ratio_of_ratios": (deep["probe_s"] / shallow["probe_s"]) / (deep["plain_s"] / shallow["plain_s"]),
-        "command_peak_MiB": peak,
-    }
-
-
 def _command_line(repeats: int) -> dict[str, float]:
     gradflow = [sys.executable, "-m", "gradflow"]
     help_times = [_seconds([*gradflow, "--help"]) for _ in range(repeats)]
@@ -134,12 +98,6 @@ def _seconds(command: list[str]) -> float:
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - started
-
-
-def _children_peak_mib() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 def _page(found: dict[str, Any]) -> str:
@@ -169,19 +127,14 @@ def _page(found: dict[str, Any]) -> str:
         ("`gradflow --help`", f"{line['help_s']:.2f} s", "0.5 s"),
         ("`gradflow report` on two runs", f"{line['report_two_runs_s']:.1f} s", "10 s"),
     ]
-    table = "\n".join(f"| {what} | {measured} | {limit} |" for what, measured, limit in rows)
-    provenance = found["provenance"]
     return (
         "# What a probe costs\n\n"
         "A probe is one forward and one backward pass with everything attached that fills a record, the "
         "record's tables included. The plain pass is the same forward and backward pass with nothing "
         f"attached: {time_['plain_s']:.3f} s (median); a probe took {time_['probe_s']:.3f} s. Pairs were run "
         "in turn in one process; the ratio is the median over pairs, the interval a bootstrap of it.\n\n"
-        "| What | Measured | At most |\n|---|---|---|\n"
-        f"{table}\n\n"
-        f"Made by `{provenance['command']}` on {provenance['cores']} cores, {provenance['threads']} threads, "
-        f"torch {provenance['versions']['torch']}, Python {provenance['versions']['python']}, "
-        f"{provenance['written'][:10]}. All single timings are in `numbers.json`.\n"
+        f"{limits_table(rows)}\n\n"
+        f"{made_by(found['provenance'])}"
     )
 
 

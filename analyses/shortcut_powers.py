@@ -15,8 +15,9 @@ from pathlib import Path
 import click
 import provenance
 import torch
-from common.images import Images, image_options, load_batch
+from common.images import Images, load_batch
 from common.keeping import measure_all
+from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
 from gains.figures import draw_powers
@@ -26,27 +27,13 @@ from gains.summary import judge_rates, summarise
 
 from gradflow.plots import figure_to_png, figure_to_svg
 
-_COUNT = click.IntRange(min=1)
-
 
 @click.command(context_settings={"show_default": True})
 @image_options
 @click.option("--model", default="preact110", help="A pre-activation network of the zoo.")
-@click.option("--seeds", type=_COUNT, default=10, help="How many.")
-@click.option("--batch-size", type=_COUNT, default=4, help="Images a batch.")
-@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/shortcut_powers"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/shortcut_powers"),
-    help="Where the result goes.",
-)
+@click.option("--seeds", type=COUNT, default=10, help="How many.")
+@click.option("--batch-size", type=COUNT, default=4, help="Images a batch.")
+@run_options("shortcut_powers")
 def main(
     data: str,
     data_name: str | None,

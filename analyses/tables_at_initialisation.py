@@ -18,8 +18,9 @@ import click
 import pandas as pd
 import provenance
 import torch
-from common.images import Images, image_options, load_batch
+from common.images import Images, load_batch
 from common.keeping import measure_all
+from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
 from paper_tables.cases import CASES
@@ -30,27 +31,17 @@ from paper_tables.summary import summarise_cases, summarise_checks, summarise_un
 
 from gradflow.plots import figure_to_png, figure_to_svg
 
-_COUNT = click.IntRange(min=1)
-
 
 @click.command(context_settings={"show_default": True})
 @image_options
 @click.option("--table", type=click.IntRange(1, 2), default=1, help="Which of the paper's tables.")
-@click.option("--depth", type=_COUNT, help="Layers, for a trial; by default the table's own.")
-@click.option("--seeds", type=_COUNT, default=10, help="How many.")
-@click.option("--batch-size", type=_COUNT, default=8, help="Images a batch.")
-@click.option("--check-batch-size", type=_COUNT, default=2, help="The same where equations are checked.")
-@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/tables_at_initialisation"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the result goes; by default reports/table1_at_initialisation or its like.",
+@click.option("--depth", type=COUNT, help="Layers, for a trial; by default the table's own.")
+@click.option("--seeds", type=COUNT, default=10, help="How many.")
+@click.option("--batch-size", type=COUNT, default=8, help="Images a batch.")
+@click.option("--check-batch-size", type=COUNT, default=2, help="The same where equations are checked.")
+@run_options(
+    "tables_at_initialisation",
+    out="Where the result goes; by default reports/table1_at_initialisation or its like.",
 )
 def main(
     data: str,

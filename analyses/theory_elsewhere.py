@@ -15,8 +15,9 @@ from pathlib import Path
 import click
 import provenance
 import torch
-from common.images import Images, image_options, load_batch
+from common.images import Images, load_batch
 from common.keeping import measure_all
+from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
 from elsewhere.figures import draw_correlations, draw_transformers
@@ -26,27 +27,13 @@ from elsewhere.page import write_page
 
 from gradflow.plots import figure_to_png, figure_to_svg
 
-_COUNT = click.IntRange(min=1)
-
 
 @click.command(context_settings={"show_default": True})
 @image_options
-@click.option("--seeds", type=_COUNT, default=10, help="How many.")
+@click.option("--seeds", type=COUNT, default=10, help="How many.")
 @click.option("--batch-size", type=click.IntRange(min=2), default=64, help="Vectors a batch.")
-@click.option("--transformer-batch-size", type=_COUNT, default=8, help="Images a batch of transformers.")
-@click.option("--threads", type=_COUNT, default=1, help="Threads that torch uses.")
-@click.option(
-    "--work",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("runs/theory_elsewhere"),
-    help="Where measurements are kept.",
-)
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=Path("reports/theory_elsewhere"),
-    help="Where the result goes.",
-)
+@click.option("--transformer-batch-size", type=COUNT, default=8, help="Images a batch of transformers.")
+@run_options("theory_elsewhere")
 def main(
     data: str,
     data_name: str | None,

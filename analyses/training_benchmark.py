@@ -20,6 +20,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and share modules
 
+from benchmark.page import limits_table, made_by
+from benchmark.timing import Ratio, in_turn, ratio
 from provenance import describe_machine, to_json, write_output
 from training_cost.loops import (
     batches,
@@ -30,7 +32,6 @@ from training_cost.loops import (
     public_loader,
     public_step,
 )
-from training_cost.timing import Ratio, in_turn, ratio
 
 import gradflow
 from gradflow.probing import probe
@@ -129,9 +130,6 @@ def _page(found: dict[str, Any]) -> str:
         (f"making a batch / a step ({SMALL}, batch {SMALL_BATCH})", "share_of_step", pipeline, "0.03"),
         (f"making a batch / the same by a DataLoader ({SMALL_BATCH} images)", "to_loader", pipeline, "–"),
     ]
-    table = "\n".join(
-        f"| {what} | {_said(Ratio(**where[key]))} | {limit} |" for what, key, where, limit in rows
-    )
     return (
         "# What a training step costs\n\n"
         "A step of `gradflow train` is batch, forward and backward pass, optimiser, and the loss, error and "
@@ -141,12 +139,9 @@ def _page(found: dict[str, Any]) -> str:
         f"{seconds['public']:.3f} s. All were timed in turn, {step['rounds']} rounds; a ratio is the median "
         "over rounds, with a bootstrap interval of 95 %. Between probes nothing is hooked, so a step costs "
         "the same with probes as without (`tests/training/test_loop.py` asserts it).\n\n"
-        "| What | Measured | At most |\n|---|---|---|\n"
-        f"{table}\n\n"
+        f"{limits_table((what, _said(Ratio(**where[key])), limit) for what, key, where, limit in rows)}\n\n"
         "The bar on the hand-written loop is for the upper end of the interval.\n\n"
-        f"Made by `{provenance['command']}` on {provenance['cores']} cores, {provenance['threads']} threads, "
-        f"torch {provenance['versions']['torch']}, Python {provenance['versions']['python']}, "
-        f"{provenance['written'][:10]}. All single timings are in `numbers.json`.\n"
+        f"{made_by(provenance)}"
     )
 
 

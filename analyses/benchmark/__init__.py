@@ -1,1 +1,1 @@
-"""Parts of the probe's benchmark."""
+"""What the benchmarks share: passes to compare, timing in turn, and pages."""

@@ -3,40 +3,22 @@
 from __future__ import annotations
 
 import resource
+import statistics
+import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import bootstrap
 
 import gradflow
+from benchmark.timing import in_turn, ratio
 from gradflow.probing import probe  # imported here so that no measurement pays for it
 
 Pass = Callable[[], object]
 Measure = Callable[[torch.nn.Module, torch.Tensor, torch.Tensor], object]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Times of interleaved pairs, in seconds, and what follows from them.
-
-    Attributes:
-        plain: of the plain pass, one a pair.
-        probed: of the probe.
-        ratio: median of the pairs' ratios.
-        low: lower end of its 95 % bootstrap interval.
-        high: upper end.
-    """
-
-    plain: list[float]
-    probed: list[float]
-    ratio: float
-    low: float
-    high: float
 
 
 def passes(
@@ -67,25 +49,58 @@ def passes(
     return plain, probed
 
 
-def compare(network: str, batch: int, pairs: int) -> Comparison:
-    """Time a plain pass and a probe in turn, `pairs` times."""
-    return interleave(*passes(network, batch), pairs)
+def compare(
+    what: str,
+    network: str,
+    batch: int,
+    pairs: int,
+    dtype: torch.dtype = torch.float32,
+    measure: Measure = probe,
+) -> dict[str, Any]:
+    """Time a plain pass and `measure` in turn, `pairs` times.
+
+    Args:
+        what: names `measure` in the result.
+        network: as for `passes`.
+        batch: as for `passes`.
+        pairs: how many.
+        dtype: as for `passes`.
+        measure: as for `passes`.
+
+    Returns:
+        medians and all times in seconds, and the median ratio with its 95 % interval.
+    """
+    plain, measured = passes(network, batch, dtype, measure)
+    times = in_turn({"plain": plain, what: measured}, pairs)
+    found = ratio(times[what], times["plain"])
+    print(f"{network}, batch {batch}: {found.median:.3f} of a plain pass", file=sys.stderr)
+    return {
+        "network": network,
+        "batch": batch,
+        "pairs": pairs,
+        **{f"{name}_s": statistics.median(values) for name, values in times.items()},
+        "ratio": found.median,
+        "interval_95": [found.low, found.high],
+        **{f"{name}_all_s": [round(value, 4) for value in values] for name, values in times.items()},
+    }
 
 
-def interleave(plain: Pass, probed: Pass, pairs: int) -> Comparison:
-    """Time both passes in turn, `pairs` times, which of them goes first changing from pair to pair."""
-    plain(), probed()  # the first of each also fills caches and libraries' tables
-    times: dict[str, list[float]] = {"plain": [], "probed": []}
-    for pair in range(pairs):
-        both = [("plain", plain), ("probed", probed)]
-        for name, run in both if pair % 2 == 0 else reversed(both):
-            started = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - started)
-    ratios = np.array(times["probed"]) / np.array(times["plain"])
-    interval = bootstrap((ratios,), np.median, n_resamples=9999, rng=np.random.default_rng(0))
-    low, high = interval.confidence_interval
-    return Comparison(times["plain"], times["probed"], float(np.median(ratios)), float(low), float(high))
+def compare_depths(
+    what: str,
+    networks: tuple[str, str],
+    batch: int,
+    pairs: int,
+    dtype: torch.dtype = torch.float32,
+    measure: Measure = probe,
+) -> dict[str, Any]:
+    """Is the cost of a unit the same in a shallow and a deep network? Both at the same batch size."""
+    shallow, deep = (compare(what, network, batch, pairs, dtype, measure) for network in networks)
+    return {
+        "shallow": shallow,
+        "deep": deep,
+        "ratio_of_ratios": (deep[f"{what}_s"] / shallow[f"{what}_s"])
+        / (deep["plain_s"] / shallow["plain_s"]),
+    }
 
 
 def peak_memory(which: str, network: str, batch: int) -> float:
@@ -104,6 +119,17 @@ def peak_of(run: Pass) -> float:
     return _peak() - before
 
 
-def _peak() -> float:
+def command_peak(words: Sequence[str]) -> float:
+    """Return the peak resident memory of `gradflow` with these words as a user runs it, in MiB.
+
+    It is the largest of all commands that this process has run. The record goes nowhere.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "gradflow", *words, "--out", f"{folder}/run"]
+        subprocess.run(command, check=True, capture_output=True)
+    return _peak(resource.RUSAGE_CHILDREN)
+
+
+def _peak(whose: int = resource.RUSAGE_SELF) -> float:
     unit = 1024 if sys.platform.startswith("linux") else 1024**2  # macOS counts bytes, Linux KiB
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return resource.getrusage(whose).ru_maxrss / unit

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import click
 from torch import Tensor
 
 from gradflow.data import open_data
@@ -53,11 +51,3 @@ def load_batch(
         "classes": list(source.classes) if source.classes else None,
     }
     return inputs, targets, data
-
-
-def image_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which images."""
-    named = click.option("--data-name", help="What a folder of images is called in the output.")
-    return click.option("--data", required=True, help="Images: folder:PATH, cifar10, synthetic, …")(
-        named(command)
-    )

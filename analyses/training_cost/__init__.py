@@ -1,1 +1,1 @@
-"""Loops that training is compared with, and the timing of both."""
+"""Loops that training is compared with."""

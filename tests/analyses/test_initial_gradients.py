@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -21,16 +20,6 @@ ANALYSES = Path(__file__).parents[2] / "analyses"
 TEXTS = {".md", ".json", ".csv", ".svg"}
 
 pytestmark = pytest.mark.skipif(not ANALYSES.is_dir(), reason="analyses/ is in the checkout only")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _importable() -> Iterator[None]:
-    """The scripts import each other as they do when one of them is run; threads are put back."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ANALYSES))
-        yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

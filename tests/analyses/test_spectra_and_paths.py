@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -18,16 +17,6 @@ import gradflow
 ANALYSES = Path(__file__).parents[2] / "analyses"
 
 pytestmark = pytest.mark.skipif(not ANALYSES.is_dir(), reason="analyses/ is in the checkout only")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _importable() -> Iterator[None]:
-    """The scripts import each other as they do when one of them is run; threads are put back."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ANALYSES))
-        yield
-    torch.set_num_threads(threads)
 
 
 def run(name: str, folder: Path, *options: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,6 @@ import gradflow
 ANALYSES = Path(__file__).parents[2] / "analyses"
 
 pytestmark = pytest.mark.skipif(not ANALYSES.is_dir(), reason="analyses/ is in the checkout only")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _importable() -> Iterator[None]:
-    """The scripts import each other as they do when one of them is run; threads are put back."""
-    threads = torch.get_num_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ANALYSES))
-        yield
-    torch.set_num_threads(threads)
 
 
 def run(script: str, folder: Path, *options: str) -> Result:
