@@ -9,8 +9,9 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from gradflow.probing.pairs import Measured, MeasuredSquares, PartOf, Squares
 from gradflow.probing.parts import Parts, Place
-from gradflow.probing.reductions import Reducer, Squares
+from gradflow.probing.reductions import Reducer
 from gradflow.units.runs import Run
 
 
@@ -53,7 +54,7 @@ class _Sum:
     """The sum of a gradient's parts, what was measured of it, and its version then."""
 
     value: Tensor
-    squares: Squares
+    squares: MeasuredSquares
     version: int
 
     def is_still(self, other: Tensor) -> bool:
@@ -74,13 +75,16 @@ class BackwardMeasures:
         self._reducer = reducer
         self._places = places
         self._gradients = [UnitGradients() for _ in places]
-        self._arrived: dict[int, Squares] = {}
+        self._arrived: dict[int, MeasuredSquares] = {}
         self._runs = {index: run for run in runs for index in range(run.first, run.last + 1)}
         self._run_of_end = {places[run.last].out: run for run in runs}
         self._sums: dict[int, _Sum] = {}
         self._unit_of_fork = {place.fork: place.unit for place in places if place.adds}
         self._end_gradients: dict[Run, Tensor] = {}
-        self._span_inner: dict[Run, Tensor] = {}
+        self._pairs: dict[int, Measured] = {}
+        self._with_end: dict[int, Tensor | None] = {}
+        self._untouched: set[int] = set()
+        self._swapped: set[int] = set()
 
     def arrived(self, port: int, gradient: Tensor) -> None:
         """Measure the whole gradient of a port, once."""
@@ -94,33 +98,36 @@ class BackwardMeasures:
             self._end_gradients[run] = gradient
 
     def parts(self, place: Place, parts: Parts) -> Tensor | None:
-        """Measure the parts of ∂E/∂x_l and their sum, which is returned."""
-        found, reducer = self._gradients[place.unit], self._reducer
-        shortcut, branch = parts.shortcut, parts.branch
-        run = self._runs.get(place.unit)
+        """Measure the parts of ∂E/∂x_l and their sum, which takes the last one's place if that is free."""
+        shortcut, branch, unit = parts.shortcut, parts.branch, place.unit
+        run = self._runs.get(unit)
         end = None if run is None else self._end_gradients.get(run)
+        whole: MeasuredSquares
         if shortcut is not None and branch is not None and len(parts.in_order) == 2:
-            together, pair, with_end = reducer.add(shortcut, branch, end)
-            found.shortcut, found.branch, found.inner = pair.first, pair.second, pair.inner
-            found.both = whole = pair.total or reducer.squares(together)
+            swapped = parts.in_order[1] is shortcut and end is None
+            first, last = (branch, shortcut) if swapped else (shortcut, branch)
+            in_place = parts.last_is_free and last is parts.in_order[1]
+            together, pair = self._reducer.add(first, last, end, in_place=in_place)
+            if swapped:
+                self._swapped.add(unit)
+            whole = PartOf(pair, "total")
+            self._pairs[unit] = pair
+            if end is not None:
+                self._with_end[unit] = None  # it is the pair's
         else:
             read = parts.in_order or [part for part in (shortcut, branch, parts.other) if part is not None]
             if not read:
                 return None
             together = reduce(torch.add, read)
-            whole = reducer.squares(together)
-            found.shortcut, found.branch, found.other = (
-                None if part is None else reducer.squares(part) for part in (shortcut, branch, parts.other)
-            )
-            if shortcut is not None and branch is not None:
-                found.inner = reducer.inner(shortcut, branch)
-                found.both = reducer.squares(shortcut + branch)
-            with_end = None if branch is None or end is None else reducer.inner(branch, end)
+            whole = self._reducer.squares(together)
+            self._measure_apart(self._gradients[unit], parts)
+            if branch is not None and end is not None:
+                self._with_end[unit] = self._reducer.inner(branch, end)
         if shortcut is not None and parts.shortcut_is_total:
-            found.shortcut = self._arrived.get(place.total, found.shortcut)
-        self._sums[place.unit] = _Sum(together, whole, together._version)  # noqa: SLF001 - no public name
-        if run is not None and with_end is not None:
-            self._extend_span(run, place, with_end)
+            self._untouched.add(unit)
+        self._sums[unit] = _Sum(together, whole, together._version)  # noqa: SLF001 - no public name
+        if run is not None and unit == run.first:
+            self._end_gradients.pop(run, None)
         return together
 
     def whole(self, place: Place, arriving: Tensor) -> None:
@@ -135,23 +142,49 @@ class BackwardMeasures:
 
     def results(self) -> list[UnitGradients]:
         """Return what was read for each unit."""
+        arrived = {port: squares.read() for port, squares in self._arrived.items()}
         for place, found in zip(self._places, self._gradients, strict=True):
-            found.total = self._arrived.get(place.total)
-            found.out = self._arrived.get(place.out)
-            found.arriving = self._arrived.get(place.fork)
+            found.total = arrived.get(place.total)
+            found.out = arrived.get(place.out)
+            found.arriving = arrived.get(place.fork)
+            if place.unit in self._pairs:
+                pair = self._pairs[place.unit].read()
+                found.shortcut, found.branch = pair.first, pair.second
+                if place.unit in self._swapped:
+                    found.shortcut, found.branch = pair.second, pair.first
+                found.both, found.inner = pair.total, pair.inner
+            if place.unit in self._untouched:
+                found.shortcut = arrived.get(place.total, found.shortcut)
+        for run in dict.fromkeys(self._runs.values()):
+            self._add_up_span(run, arrived.get(self._places[run.last].out))
         return self._gradients
 
-    def _extend_span(self, run: Run, place: Place, with_end: Tensor) -> None:
-        """Add the branch's part to ⟨Σ b_i, ∂E/∂x_L⟩ of the span from this unit to its run's end.
+    def _measure_apart(self, found: UnitGradients, parts: Parts) -> None:
+        """Measure the parts of ∂E/∂x_l where they are not two, a shortcut's and a branch's."""
+        reducer = self._reducer
+        found.shortcut, found.branch, found.other = (
+            None if part is None else reducer.squares(part)
+            for part in (parts.shortcut, parts.branch, parts.other)
+        )
+        if parts.shortcut is not None and parts.branch is not None:
+            found.inner = reducer.inner(parts.shortcut, parts.branch)
+            found.both = reducer.squares(parts.shortcut + parts.branch)
+
+    def _add_up_span(self, run: Run, end: Squares | None) -> None:
+        """Add up ⟨Σ b_i, ∂E/∂x_L⟩ of the spans from each unit of a run to its end.
 
         Args:
-            run: of the unit.
-            place: of the unit.
-            with_end: ⟨b, ∂E/∂x_L⟩, shape (batch,).
+            run: the units.
+            end: ∂E/∂x_L.
         """
-        before = self._span_inner.get(run)
-        found = self._gradients[place.unit]
-        found.span_inner = self._span_inner[run] = with_end if before is None else before + with_end
-        found.span_arriving = self._arrived[self._places[run.last].out]
-        if place.unit == run.first:
-            del self._end_gradients[run]
+        together: Tensor | None = None
+        for unit in range(run.last, run.first - 1, -1):
+            if unit not in self._with_end:
+                continue
+            with_end = self._with_end[unit]
+            if with_end is None:
+                with_end = self._pairs[unit].read().with_reference
+                assert with_end is not None
+            together = with_end if together is None else together + with_end
+            found = self._gradients[unit]
+            found.span_inner, found.span_arriving = together, end

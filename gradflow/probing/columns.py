@@ -6,6 +6,7 @@ shape (units,) or (units, batch). NaN stands for what there is none of, or what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from gradflow.probing.backward import UnitGradients
 from gradflow.probing.forward import UnitValues
-from gradflow.probing.reductions import Squares, on_host
+from gradflow.probing.pairs import Squares
 from gradflow.record.schema import QUANTILES
 from gradflow.units.finding import ResidualUnit
 
@@ -28,22 +29,29 @@ class HostNumbers:
     """Small tensors, moved to the host together."""
 
     def __init__(self, tensors: Iterable[Tensor | None]) -> None:
-        wanted = {id(tensor): tensor for tensor in tensors if tensor is not None}
-        self._kept = list(wanted.values())  # an id is a tensor's own only while it lives
-        self._arrays: dict[int, Array] = {
-            key: tensor.double().numpy() for key, tensor in wanted.items() if on_host(tensor)
-        }
-        elsewhere = {key: tensor for key, tensor in wanted.items() if key not in self._arrays}
-        if elsewhere:
-            flat = torch.cat([tensor.reshape(-1).double() for tensor in elsewhere.values()]).cpu().numpy()
-            sizes = np.cumsum([tensor.numel() for tensor in elsewhere.values()])[:-1]
-            self._arrays.update(zip(elsewhere, np.split(flat, sizes), strict=True))
+        by_device: dict[torch.device, dict[int, Tensor]] = {}
+        for tensor in tensors:
+            if tensor is not None:
+                by_device.setdefault(tensor.device, {})[id(tensor)] = tensor
+        self._kept = by_device  # an id is a tensor's own only while it lives
+        wanted = {key: tensor for group in by_device.values() for key, tensor in group.items()}
+        copied = [
+            torch.cat([_flat(tensor) for tensor in group.values()]).cpu() for group in by_device.values()
+        ]
+        self._numbers = np.concatenate([np.empty(0), *(numbers.numpy() for numbers in copied)])
+        starts = np.cumsum([0, *(tensor.numel() for tensor in wanted.values())])[:-1]
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, and null in the record
+            sums = np.add.reduceat(self._numbers, starts) if wanted else self._numbers
+        self._starts: dict[int, int] = dict(zip(wanted, starts.tolist(), strict=True))
+        self._sums: dict[int, float] = dict(zip(wanted, sums.tolist(), strict=True))
+
+    def sum(self, tensor: Tensor | None) -> float:
+        """Return the sum of a tensor's numbers; NaN if there is no tensor."""
+        return math.nan if tensor is None else self._sums[id(tensor)]
 
     def sums(self, tensors: Iterable[Tensor | None]) -> Array:
         """Return the sum of each tensor's numbers."""
-        with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, and null in the record
-            found = [np.nan if tensor is None else self._arrays[id(tensor)].sum() for tensor in tensors]
-        return np.array(found, dtype=np.float64)
+        return np.array([self.sum(tensor) for tensor in tensors], dtype=np.float64)
 
     def norms(self, squares: Iterable[Squares | None]) -> Array:
         """Return Frobenius norms of the whole batch."""
@@ -54,7 +62,8 @@ class HostNumbers:
         found = np.full((len(tensors), batch), np.nan)
         for index, tensor in enumerate(tensors):
             if tensor is not None and tensor.shape == (batch,):
-                found[index] = self._arrays[id(tensor)]
+                start = self._starts[id(tensor)]
+                found[index] = self._numbers[start : start + batch]
         return found
 
 
@@ -91,12 +100,17 @@ def unit_columns(
         **_span_columns(host, gradients, run_ends, batch),
         "nonfinite": np.array(
             [
-                host.sums(squares.nonfinite for squares in _squares(value, gradient)).sum()
+                sum(host.sum(squares.nonfinite) for squares in _squares(value, gradient))
                 for value, gradient in zip(values, gradients, strict=True)
             ],
             dtype=np.int64,
         ),
     }
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    tensor = tensor if tensor.ndim == 1 else tensor.reshape(-1)
+    return tensor if tensor.dtype is torch.float64 else tensor.double()
 
 
 def _squares(value: UnitValues, gradient: UnitGradients) -> list[Squares]:

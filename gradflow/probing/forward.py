@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from gradflow.probing.reductions import Reducer, Squares
+from gradflow.probing.pairs import Measured, MeasuredSquares, PartOf, Squares
+from gradflow.probing.reductions import Reducer
 from gradflow.units.classification import Split
 from gradflow.units.graph import Port
 from gradflow.units.tracing import TracedUnit
@@ -33,14 +34,6 @@ class UnitValues:
     inner: Tensor | None
 
 
-@dataclass(eq=False)
-class _Operands:
-    shortcut: Squares | None
-    branch: Squares
-    total: Squares | None
-    inner: Tensor | None
-
-
 class ForwardMeasures:
     """An observer that reduces values to numbers on the spot and keeps no tensor.
 
@@ -53,8 +46,8 @@ class ForwardMeasures:
 
     def __init__(self, reducer: Reducer) -> None:
         self.reducer = reducer
-        self._known: dict[Port, Squares] = {}
-        self._operands: list[_Operands] = []
+        self._known: dict[Port, MeasuredSquares] = {}
+        self._operands: list[tuple[Port | None, Measured | Squares]] = []
 
     def fork_value(self, port: Port, value: Tensor) -> None:
         """Measure a value that is used twice."""
@@ -63,21 +56,21 @@ class ForwardMeasures:
     def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
         """Measure h(x_l) and F(x_l), and their sum, while both are what they are."""
         if shortcut is None:
-            self._operands.append(_Operands(None, self.reducer.squares(branch), None, None))
+            self._operands.append((None, self.reducer.squares(branch)))
             return
         pair = self.reducer.pair(shortcut, branch)
-        h = pair.first
-        if split is not None and split.shortcut == "identity":
-            h = self._known.setdefault(split.fork, h)
-        self._operands.append(_Operands(h, pair.second, pair.total, pair.inner))
+        same = split.fork if split is not None and split.shortcut == "identity" else None
+        if same is not None and same not in self._known:
+            self._known[same] = PartOf(pair, "first")
+        self._operands.append((same, pair))
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
         """Measure y_l, if its operands did not tell, before an in-place activation can change it."""
-        known = self._operands[unit.index].total
-        if known is None:
-            self._measure(unit.total, value)
+        pair = self._operands[unit.index][1]
+        if not isinstance(pair, Squares) and pair.has_total:
+            self._known[unit.total] = PartOf(pair, "total")
         else:
-            self._known[unit.total] = known
+            self._measure(unit.total, value)
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Measure f(y_l)."""
@@ -85,20 +78,29 @@ class ForwardMeasures:
 
     def of(self, units: list[TracedUnit]) -> list[UnitValues]:
         """Return what was read for each unit."""
-        return [
-            UnitValues(
-                x=self._known.get(unit.fork),
-                shortcut=read.shortcut,
-                branch=read.branch,
-                total=self._known[unit.total],
-                out=self._known.get(unit.out),
-                inner=read.inner,
-            )
-            for unit, read in zip(units, self._operands, strict=True)
-        ]
+        return [self._values(unit, *read) for unit, read in zip(units, self._operands, strict=True)]
 
-    def _measure(self, port: Port, value: Tensor) -> Squares:
-        squares = self._known.get(port)
-        if squares is None:
-            squares = self._known[port] = self.reducer.squares(value)
-        return squares
+    def _values(self, unit: TracedUnit, same: Port | None, operands: Measured | Squares) -> UnitValues:
+        """Return what was read for one unit.
+
+        Args:
+            unit: the unit.
+            same: its fork, if h(x_l) is x_l and measured as such.
+            operands: h(x_l) and F(x_l), or F(x_l) alone.
+        """
+        total = self._at(unit.total)
+        assert total is not None
+        x, out = self._at(unit.fork), self._at(unit.out)
+        if isinstance(operands, Squares):
+            return UnitValues(x, None, operands, total, out, None)
+        pair = operands.read()
+        shortcut = pair.first if same is None else self._at(same)
+        return UnitValues(x, shortcut, pair.second, total, out, pair.inner)
+
+    def _at(self, port: Port) -> Squares | None:
+        known = self._known.get(port)
+        return None if known is None else known.read()
+
+    def _measure(self, port: Port, value: Tensor) -> None:
+        if port not in self._known:
+            self._known[port] = self.reducer.squares(value)

@@ -97,7 +97,9 @@ def make_record(
         "parameters": parameters,
         "steps": {
             "loss": [passes.loss if math.isfinite(passes.loss) else math.nan],
-            "param_grad_norm": [norm_together(parameters, "grad_norm")],
+            "param_grad_norm": [
+                norm_together(parameters["grad_norm"].tolist(), parameters["nonfinite"].tolist())
+            ],
         },
     }
     return Record(

@@ -57,19 +57,29 @@ def branch_columns(columns: Columns, units: Sequence[ResidualUnit]) -> Columns:
     """Return `param_norm` and `param_grad_norm` of each unit from its branch's parameters' columns."""
     places = {name: place for place, name in enumerate(columns["name"])}
     branches = [[places[name] for name in unit.branch_parameters] for unit in units]
-    return {
-        f"param_{column}": np.array([norm_together(columns, column, branch) for branch in branches])
-        for column in ("norm", "grad_norm")
-    }
+    found: Columns = {}
+    for column in ("norm", "grad_norm"):
+        norms, nonfinite = columns[column].tolist(), columns["nonfinite"].tolist()
+        found[f"param_{column}"] = np.array(
+            [norm_together([norms[p] for p in branch], [nonfinite[p] for p in branch]) for branch in branches]
+        )
+    return found
 
 
-def norm_together(columns: Columns, column: str, places: Sequence[int] | slice = slice(None)) -> float:
-    """Return the norm over several tensors; NaN if there is none or one of them is not finite."""
-    norms, nonfinite = columns[column][places], columns["nonfinite"][places]
-    unknown = np.isnan(norms)
-    if unknown.all() or (unknown & (nonfinite > 0)).any():
+def norm_together(norms: Sequence[float], nonfinite: Sequence[int]) -> float:
+    """Return the norm over several tensors; NaN if there is none or one of them is not finite.
+
+    Args:
+        norms: of each; NaN for one that there is none of, or that is not finite.
+        nonfinite: how many of its elements are not.
+    """
+    together = math.hypot(*norms)
+    if not math.isnan(together):
+        return together if norms else math.nan
+    if any(math.isnan(norm) and count > 0 for norm, count in zip(norms, nonfinite, strict=True)):
         return math.nan
-    return math.hypot(*norms[~unknown].tolist())
+    known = [norm for norm in norms if not math.isnan(norm)]
+    return math.hypot(*known) if known else math.nan
 
 
 def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:

@@ -23,13 +23,14 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, Node
 
+from gradflow.probing.ownership import is_nobody_elses
 from gradflow.units.graph import Edge, Kind, Port, edges_into
 from gradflow.units.tracing import TracedUnit
 
 Role = Literal["shortcut", "branch", "other", "mixed"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)
 class Parts:
     """The parts of one unit's ∂E/∂x_l.
 
@@ -39,6 +40,7 @@ class Parts:
         other: what reaches x_l from outside the unit; None for nothing.
         shortcut_is_total: s is the very memory of ∂E/∂y_l, which an identity hands on untouched.
         in_order: all of them, in the order in which the engine adds them.
+        last_is_free: the memory of the last of them is nobody else's, and may be written to.
     """
 
     shortcut: Tensor | None
@@ -46,6 +48,7 @@ class Parts:
     other: Tensor | None
     shortcut_is_total: bool = False
     in_order: Sequence[Tensor] = ()
+    last_is_free: bool = False
 
 
 class UnaddableError(Exception):
@@ -215,20 +218,20 @@ class PartReader:
         above = grad_outputs[0] if len(grad_outputs) == 1 else None
         handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:
-            part, place = grad_inputs[index], self.places[unit]
+            place = self.places[unit]
+            free = place.awaited == 1 and place.adds is not None and is_nobody_elses(grad_inputs, index)
+            part = grad_inputs[index]
             place.awaited -= 1
             if part is not None:
-                untouched = (
-                    above is not None and above.data_ptr() == part.data_ptr() and above.shape == part.shape
-                )
-                place.read.append((role, part, untouched))
+                same = role == "shortcut" and above is not None and _is_same(above, part)
+                place.read.append((role, part, same))
             if place.adds is not None:
                 if part is None or (part.shape, part.dtype) != place.adds:
                     raise UnaddableError
                 handed_on = handed_on or list(grad_inputs)
                 handed_on[index] = None
             if place.awaited == 0 and place.read:
-                together = self._hand_on(place, listener)
+                together = self._hand_on(place, listener, last_is_free=free)
                 if handed_on is not None:
                     handed_on[index] = together
         return None if handed_on is None else tuple(handed_on)
@@ -250,24 +253,38 @@ class PartReader:
             for place in self._mixed_totals.get(port, ()):
                 place.kept["total"] = gradient
 
-    def _hand_on(self, place: Place, listener: Listener) -> Tensor | None:
+    def _hand_on(self, place: Place, listener: Listener, *, last_is_free: bool) -> Tensor | None:
         """Give a unit's parts to the listener, or keep them if they are mixed, and let go of them.
+
+        Args:
+            place: of the unit.
+            listener: is given them.
+            last_is_free: as for `Parts`.
 
         Returns:
             what the listener made of them.
         """
         read, place.read = place.read, []
-        by_role: dict[Role, Tensor | None] = {
-            role: _sum_of([gradient for kind, gradient, _ in read if kind == role])
-            for role in ("shortcut", "branch", "other")
-        }
+        by_role: dict[Role, Tensor] = {}
+        untouched = False
+        for role, part, same in read:
+            if role in by_role:
+                by_role[role] = by_role[role] + part
+                untouched = untouched and role != "shortcut"
+            else:
+                by_role[role] = part
+                untouched = untouched or (same and role == "shortcut")
         if place.mixed:
-            place.kept["other"] = by_role["other"]
+            place.kept["other"] = by_role.get("other")
             return None
-        untouched = [same for role, _, same in read if role == "shortcut"] == [True]
+        shortcut, branch, other = by_role.get("shortcut"), by_role.get("branch"), by_role.get("other")
         in_order = [part for _, part, _ in read]
-        parts = Parts(by_role["shortcut"], by_role["branch"], by_role["other"], untouched, in_order)
-        return listener.parts(place, parts)
+        return listener.parts(place, Parts(shortcut, branch, other, untouched, in_order, last_is_free))
+
+
+def _is_same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors of one layout are the same memory."""
+    return first.data_ptr() == second.data_ptr() and first.shape == second.shape
 
 
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:
@@ -302,9 +319,3 @@ def _roles(unit: TracedUnit) -> dict[Edge, Role]:
         if unit.shortcut_is_fork:
             roles[Edge(unit.total.node, unit.split.shortcut_operand)] = "shortcut"
     return roles
-
-
-def _sum_of(gradients: list[Tensor]) -> Tensor | None:
-    if not gradients:
-        return None
-    return gradients[0] if len(gradients) == 1 else torch.stack(gradients).sum(0)

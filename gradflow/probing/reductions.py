@@ -7,7 +7,7 @@ tensor first. So squares are summed in float32 over short blocks, and the blocks
 float64.
 
 What costs time is fetching tensors from memory, so what is wanted of two tensors that stand
-beside each other is had of one reading of them (`Pair`, by `gradflow.probing.kernels`).
+beside each other is had of one reading of them, by `gradflow.probing.kernels`.
 
 Values whose squares leave the range of float32, or that are not finite, are found by
 their sum and measured again in float64, with the non-finite elements counted.
@@ -16,15 +16,16 @@ their sum and measured again in float64, with the non-finite elements counted.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradflow.probing.kernels import add_and_sum, sum_products
+from gradflow.probing.kernels import Array, sum_and_add, sum_products
+from gradflow.probing.pairs import NONE_NONFINITE, Measured, Pair, Squares, SummedPair, sum_again
 
 _BLOCK = 256
 _SHORTEST_BLOCK = 64
@@ -33,38 +34,8 @@ _SHORTEST_BLOCK = 64
 _SMALLEST_MEAN_SQUARE = 1e-30
 """Below this, squares of float32 numbers lose digits to gradual underflow (from 1.2e-38)."""
 
-
-_NONE = torch.zeros((), dtype=torch.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class Squares:
-    """‖·‖² of one tensor: `per_sample` of shape (batch,) in float64, and the non-finite elements."""
-
-    per_sample: Tensor
-    nonfinite: Tensor
-
-    @cached_property
-    def total(self) -> Tensor:
-        """The squared Frobenius norm of the whole batch, a float64 scalar."""
-        return self.per_sample.sum()
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """What was measured of two tensors a and b together.
-
-    Attributes:
-        first: of a.
-        second: of b.
-        total: of a + b; None if it was not asked for and not had for nothing.
-        inner: ⟨a, b⟩, shape (batch,).
-    """
-
-    first: Squares
-    second: Squares
-    total: Squares | None
-    inner: Tensor
+_QUICK = (torch.float32, torch.float64)
+"""Types in which sums over a block are right."""
 
 
 class Reducer:
@@ -88,54 +59,59 @@ class Reducer:
         quick = _sum_of_squares(rows)
         least = _SMALLEST_MEAN_SQUARE * rows.shape[1]
         if len(quick) and quick.min() > least and quick.max() < math.inf:  # neither is true of a NaN
-            return Squares(torch.from_numpy(quick), _NONE)
+            return Squares(torch.from_numpy(quick), NONE_NONFINITE)
         doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
         again = _wide_squares(rows[torch.from_numpy(doubtful)])
         quick[doubtful] = again.per_sample.numpy()
         return Squares(torch.from_numpy(quick), again.nonfinite)
 
-    def pair(self, first: Tensor, second: Tensor) -> Pair:
+    def pair(self, first: Tensor, second: Tensor) -> Measured:
         """Measure two tensors of one shape, and their sum if that costs nothing."""
-        rows, others = self._rows(first), self._rows(second, first)
-        if _is_quick(rows) and others.dtype == rows.dtype:
-            sums = np.empty((4, len(rows)))
-            sum_products(rows.numpy(), others.numpy(), sums)
-            if _in_range(sums, rows.shape[1]):
-                return _pair_of(sums)
-        return self._one_by_one(first, second)
+        arrays = self._arrays(first, second)
+        if arrays is None:
+            rows, others = self._rows(first), self._rows(second, first)
+            if not (_is_quick(rows) and others.dtype == rows.dtype):
+                sizes = self.squares(first), self.squares(second)
+                return Pair(*sizes, None, self.inner(first, second, sizes))
+            arrays = [rows.numpy(), others.numpy()]
+        a, b = arrays
+        sums = np.empty((4, len(a)))
+        least = _SMALLEST_MEAN_SQUARE * a.shape[1]
+        if sum_products(a, b, sums, least):
+            return sum_again(sums, least, a, b, None)
+        return SummedPair(sums, None)
 
     def add(
-        self, first: Tensor, second: Tensor, reference: Tensor | None
-    ) -> tuple[Tensor, Pair, Tensor | None]:
+        self, first: Tensor, second: Tensor, reference: Tensor | None, *, in_place: bool = False
+    ) -> tuple[Tensor, Measured]:
         """Add two tensors and measure them and their sum.
 
         Args:
             first: a.
             second: b, of its shape and dtype.
             reference: r, another of that shape, or None.
+            in_place: whether the sum may take the place of b.
 
         Returns:
-            a + b, as torch adds them; what was measured; and ⟨b, r⟩, shape (batch,).
+            a + b, as torch adds them, and what was measured.
         """
         beside = second if reference is None else reference
-        alike = first.stride() == second.stride() == beside.stride() and first.dtype == second.dtype
-        if alike and _is_quick(first) and _is_dense(first.shape, first.stride()):
-            total = torch.empty_like(first)
-            a, b, r, t = (self._rows(value).numpy() for value in (first, second, beside, total))
-            sums = np.empty((5, len(a)))
-            add_and_sum(a, b, r, t, sums)
-            if _in_range(sums, a.shape[1]):
-                return total, _pair_of(sums), None if reference is None else torch.from_numpy(sums[4])
-            pair = self._one_by_one(first, second)
-        else:
-            total, pair = first + second, self.pair(first, second)
-        with_reference = None if reference is None else self.inner(second, reference)
-        return total, replace(pair, total=self.squares(total)), with_reference
-
-    def _one_by_one(self, first: Tensor, second: Tensor) -> Pair:
-        """Measure two tensors whose sums cannot be had of one reading."""
-        sizes = self.squares(first), self.squares(second)
-        return Pair(*sizes, None, self.inner(first, second, sizes))
+        arrays = self._arrays(first, second, beside)
+        if arrays is None:
+            pair = self.pair(first, second).read()
+            with_reference = None if reference is None else self.inner(second, reference)
+            total = second.add_(first) if in_place and first.dtype == second.dtype else first + second
+            return total, replace(pair, total=self.squares(total), with_reference=with_reference)
+        a, b, r = arrays
+        total = second
+        if not in_place:
+            total = second.clone()
+            (b,) = self._arrays(total) or (b,)
+        sums = np.empty((5, len(a)))
+        least = _SMALLEST_MEAN_SQUARE * a.shape[1]
+        if sum_and_add(a, b, r, sums, least):
+            return total, sum_again(sums, least, a, b, r)
+        return total, SummedPair(sums, None)
 
     def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
@@ -159,19 +135,38 @@ class Reducer:
             product[again] = (rows[again].double() * others[again].double()).sum(1)
         return product
 
+    def _arrays(self, *values: Tensor) -> list[Array] | None:
+        """Return tensors as arrays (samples, elements) over the same memory, if kernels can read them.
+
+        They can if all lie in memory alike, without gaps, on the host.
+        """
+        first = values[0]
+        strides, dtype = first.stride(), first.dtype
+        for value in values[1:]:
+            if value.stride() != strides or value.dtype != dtype:
+                return None
+        if not (_is_quick(first) and _is_dense(first.shape, strides)):
+            return None
+        samples, size = self._size(first)
+        order = _memory_order(first.shape, strides)
+        return [value.numpy().transpose(order).reshape(samples, size) for value in values]
+
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.
 
         A view of a dense tensor, a copy of another. Where a tensor lies unlike the one that it
         is to be multiplied with, that is seen here and nowhere else.
         """
-        shape, strides = value.shape, value.stride()
-        samples = self.batch if shape and shape[0] == self.batch else 1
-        if (like is None or like.stride() == strides) and _is_dense(shape, strides):
-            size = value.numel() // samples
+        samples, size = self._size(value)
+        if (like is None or like.stride() == value.stride()) and _is_dense(value.shape, value.stride()):
             return value.as_strided((samples, size), (size, 1))
         like = value if like is None else like
         return value.permute(_memory_order(like.shape, like.stride())).reshape(samples, -1).contiguous()
+
+    def _size(self, value: Tensor) -> tuple[int, int]:
+        """Return samples and elements of each."""
+        samples = self.batch if value.ndim and len(value) == self.batch else 1
+        return samples, value.numel() // samples
 
     def _buffer(self, like: Tensor) -> Tensor:
         """Return scratch memory of the shape of `like`, the same memory at every call."""
@@ -180,34 +175,14 @@ class Reducer:
         return self._scratch[: like.numel()].view(like.shape)
 
 
-def _pair_of(sums: NDArray[np.float64]) -> Pair:
-    """Return what the rows of `sums` say: ‖a‖², ‖b‖², ‖a + b‖² and ⟨a, b⟩."""
-    aa, bb, tt, ab = (torch.from_numpy(row) for row in sums[:4])
-    return Pair(Squares(aa, _NONE), Squares(bb, _NONE), Squares(tt, _NONE), ab)
-
-
-def _in_range(sums: NDArray[np.float64], length: int) -> bool:
-    """Whether three rows of sums of squares are neither spoilt by underflow nor by overflow or NaN.
-
-    Inner products are no larger than what they are products of.
-    """
-    squares = sums[:3]
-    return bool(squares.min() > _SMALLEST_MEAN_SQUARE * length and squares.max() < math.inf)
-
-
 def _wide_squares(rows: Tensor) -> Squares:
     wide = rows.double()
     return Squares(wide.square().sum(1), (~wide.isfinite()).sum())
 
 
-def on_host(value: Tensor) -> bool:
-    """Whether a number made of `value` may be looked at without waiting for a device."""
-    return value.device.type == "cpu"
-
-
 def _is_quick(value: Tensor) -> bool:
     """Whether sums in the tensor's own dtype will do, and may be looked at as soon as they are there."""
-    return on_host(value) and value.dtype in (torch.float32, torch.float64)
+    return value.is_cpu and value.dtype in _QUICK
 
 
 @lru_cache(maxsize=256)

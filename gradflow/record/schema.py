@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -220,7 +221,18 @@ them reads the rest of a record that has them: neither needs another `SCHEMA_VER
 
 def empty(table: str) -> pd.DataFrame:
     """Return a frame with the columns of `table` and no row."""
+    return _template(table).copy()
+
+
+@lru_cache(maxsize=len(TABLES))
+def _template(table: str) -> pd.DataFrame:
     return conform(table, pd.DataFrame())
+
+
+@lru_cache(maxsize=len(TABLES))
+def _names_and_dtypes(table: str) -> tuple[list[str], list[Any]]:
+    columns = TABLES[table]
+    return [column.name for column in columns], [_PANDAS_DTYPES[column.kind] for column in columns]
 
 
 def from_columns(table: str, columns: Mapping[str, Any], keys: Mapping[str, Any]) -> pd.DataFrame:
@@ -247,22 +259,18 @@ def conform(table: str, frame: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame
     Raises:
         RecordError: if `frame` has a column that the schema does not declare.
     """
-    columns = TABLES[table]
-    names = [column.name for column in columns]
+    names, dtypes = _names_and_dtypes(table)
+    if isinstance(frame, pd.DataFrame) and list(frame) == names and list(frame.dtypes) == dtypes:
+        return frame
     unknown = sorted({str(name) for name in frame} - set(names))
     if unknown:
         raise RecordError(
             f"table '{table}' has columns that schema version {SCHEMA_VERSION} does not declare: "
             f"{', '.join(unknown)}"
         )
-    if isinstance(frame, pd.DataFrame):
-        index = frame.index
-        dtypes = [_PANDAS_DTYPES[column.kind] for column in columns]
-        if list(frame) == names and list(frame.dtypes) == dtypes:
-            return frame
-    else:
-        index = pd.RangeIndex(len(next(iter(frame.values()))))
-    return pd.DataFrame({column.name: _typed(column, frame, len(index)) for column in columns}, index=index)
+    index = frame.index if isinstance(frame, pd.DataFrame) else pd.RangeIndex(len(next(iter(frame.values()))))
+    typed = {column.name: _typed(column, frame, len(index)) for column in TABLES[table]}
+    return pd.DataFrame(typed, index=index, copy=False)
 
 
 def _typed(column: Column, frame: Any, rows: int) -> Any:

@@ -110,20 +110,21 @@ def split_addition(walk: Walk) -> Split | str:
         return "its operands do not come from one tensor"
     if walk.mixed_outputs:
         return "its operands come from different outputs of one operation (a split or chunk)"
-    sizes = {side: _size(walk, side) for side in (FIRST, SECOND)}
-    branch = max((FIRST, SECOND), key=lambda side: sizes[side])
+    nodes_of = {side: walk.nodes_of(side) for side in (FIRST, SECOND, BOTH)}
+    own = {side: walk.parameters_of(side) for side in (FIRST, SECOND, BOTH)}
+    sizes = {side: _size(own[side], nodes_of[side]) for side in (FIRST, SECOND)}
+    branch = FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND
     shortcut = BOTH ^ branch
-    if not walk.parameters_of(branch):
+    if not own[branch]:
         return "neither operand passes parameters of its own between the addition and the fork"
-    nodes = walk.nodes_of(shortcut)
+    nodes = nodes_of[shortcut]
     foreign = sorted({operation(node) for node in nodes} - _SHORTCUT)
     if foreign:
         return f"both operands are branches: the shorter one holds {', '.join(foreign)}"
     if sizes[shortcut] == sizes[branch]:
         return "both operands are equally long, so that neither is the shortcut"
-    shared = walk.nodes_of(BOTH)
     weights = sizes[shortcut][0]
-    gated = _has_gate([*nodes, *shared])
+    gated = _has_gate([*nodes, *nodes_of[BOTH]])
     if weights > 2:
         return f"both operands are branches: the shorter one holds {weights} weights"
     return Split(
@@ -134,18 +135,17 @@ def split_addition(walk: Walk) -> Split | str:
         branch_edges=tuple(walk.edges_of(branch)),
         mixed_edges=tuple(walk.edges_of(BOTH)),
         interior=frozenset(walk.reached),
-        shortcut_parameters=tuple(walk.parameters_of(shortcut)),
-        branch_parameters=(*walk.parameters_of(branch), *walk.parameters_of(BOTH)),
+        shortcut_parameters=tuple(own[shortcut]),
+        branch_parameters=(*own[branch], *own[BOTH]),
     )
 
 
-def _size(walk: Walk, side: int) -> tuple[int, int, int]:
-    """Return a side's weights, their elements, and its nodes: what makes a path the longer one.
+def _size(own: list[torch.Tensor], nodes: list[Node]) -> tuple[int, int, int]:
+    """Return weights, their elements, and nodes of one side's own: what makes a path the longer one.
 
     A gate's weight is not one of the path itself. Between two paths of one weight each, a
     1×1 convolution is the shorter beside a 3×3.
     """
-    own, nodes = walk.parameters_of(side), walk.nodes_of(side)
     weights = sum(leaf.ndim > 1 for leaf in own) - _has_gate(nodes)
     return max(weights, 0), sum(leaf.numel() for leaf in own), len(nodes)
 

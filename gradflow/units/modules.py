@@ -43,7 +43,7 @@ def watching(model: nn.Module, tracer: UnitTracer, selected: Callable[[str], boo
 
 def _may_add(module: nn.Module) -> bool:
     """Whether an addition may stand in this module's own forward: not in torch's own simple modules."""
-    if type(module) in {nn.Sequential, nn.ModuleList, nn.ModuleDict}:
+    if type(module).forward is nn.Sequential.forward or type(module) in {nn.ModuleList, nn.ModuleDict}:
         return False
     return not type(module).__module__.startswith("torch.nn.") or bool(module._modules)  # noqa: SLF001
 

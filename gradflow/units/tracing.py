@@ -204,16 +204,17 @@ class UnitTracer(TorchFunctionMode):
             ProbeError: if a value comes out of reentrant checkpointing, which runs without a graph.
         """
         for value, node in used:
-            if node is not None and value is not result:
-                if node.name() == _REENTRANT:
-                    raise ProbeError(
-                        "reentrant activation checkpointing hides the units inside it; "
-                        "call torch.utils.checkpoint.checkpoint with use_reentrant=False"
-                    )
-                key = node, value.output_nr
-                uses = self._uses[key] = self._uses.get(key, 0) + 1
-                if uses == 2:
-                    self.observer.fork_value(Port(*key), value.detach())
+            if node is None or value is result:
+                continue
+            key = node, value.output_nr
+            uses = self._uses[key] = self._uses.get(key, 0) + 1
+            if uses == 1 and node.name() == _REENTRANT:
+                raise ProbeError(
+                    "reentrant activation checkpointing hides the units inside it; "
+                    "call torch.utils.checkpoint.checkpoint with use_reentrant=False"
+                )
+            if uses == 2:
+                self.observer.fork_value(Port(*key), value.detach())
 
     def _follow_activation(self, followed: list[Node], result: Tensor) -> None:
         """Show f(y_l) to the observer as soon as it exists, if f is what it was in the unit before.

@@ -10,8 +10,9 @@ from small_networks import Chain, labels, rows, seeded
 from torch import Tensor, nn
 
 from gradflow.probing import oracle, probe, self_test
-from gradflow.probing.kernels import add_and_sum, sum_products
+from gradflow.probing.kernels import sum_and_add, sum_products
 from gradflow.probing.parts import PartReader, UnaddableError
+from gradflow.probing.reductions import Reducer
 
 
 class _GivesNothing(torch.autograd.Function):
@@ -115,9 +116,9 @@ def test_kernels(dtype: torch.dtype, length: int) -> None:
     """The sums are those of float64, and the sum of two arrays has the bits of torch's."""
     generator = torch.Generator().manual_seed(length)
     a, b, r = (torch.randn(3, length, generator=generator, dtype=dtype) for _ in range(3))
-    total = torch.empty_like(a)
+    total = b.clone()
     sums = torch.empty(5, 3, dtype=torch.float64)
-    add_and_sum(a.numpy(), b.numpy(), r.numpy(), total.numpy(), sums.numpy())
+    assert sum_and_add(a.numpy(), total.numpy(), r.numpy(), sums.numpy(), 0.0) == 0
     assert torch.equal(total, a + b)
     wide = [value.double() for value in (a, b, a + b)]
     expected = [value.square().sum(1) for value in wide]
@@ -125,7 +126,7 @@ def test_kernels(dtype: torch.dtype, length: int) -> None:
     size = a.double().norm(dim=1) * b.double().norm(dim=1) + r.double().square().sum(1)
     assert float(((sums - torch.stack(expected)).abs() / size).max()) < 1e-6
     fewer = torch.empty(4, 3, dtype=torch.float64)
-    sum_products(a.numpy(), b.numpy(), fewer.numpy())
+    assert sum_products(a.numpy(), b.numpy(), fewer.numpy(), 0.0) == 0
     assert torch.allclose(fewer, sums[:4], rtol=1e-6, atol=1e-6)
 
 
@@ -134,3 +135,26 @@ def test_unaddable_is_no_error_of_the_user_s() -> None:
     import gradflow
 
     assert not issubclass(UnaddableError, gradflow.GradflowError)
+
+
+@pytest.mark.parametrize("spoilt", [1e-30, float("nan"), float("inf")])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_doubtful_samples_are_added_once(spoilt: float, in_place: bool) -> None:
+    """A sample whose squares leave float32 is summed again in float64, and added like the others."""
+    generator = torch.Generator().manual_seed(3)
+    first, second = (torch.randn(4, 300, generator=generator) for _ in range(2))
+    first[2] *= spoilt
+    second[2] *= 1e-30
+    expected, before = first + second, second.clone()
+    total, measured = Reducer(4).add(first, second, first, in_place=in_place)
+    assert torch.equal(total, expected) or spoilt != 1e-30
+    assert torch.allclose(total, expected, rtol=0.0, atol=0.0, equal_nan=True)
+    assert (total.data_ptr() == second.data_ptr()) is in_place
+    if not in_place:
+        assert torch.equal(second, before)
+    pair = measured.read()
+    assert pair.total is not None
+    for squares, value in ((pair.first, first), (pair.second, before), (pair.total, expected)):
+        wide = value.double().square().sum(1)
+        assert torch.allclose(squares.per_sample, wide, rtol=1e-6, atol=0.0, equal_nan=True)
+        assert int(squares.nonfinite) == int((~value.isfinite()).sum())

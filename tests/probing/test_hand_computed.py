@@ -118,7 +118,8 @@ def test_a_scaled_shortcut_multiplies_by_its_scale(scale: float) -> None:
     units = probe(model, rows(width=3), loss=lambda outputs: outputs.sum()).units
     assert units["shortcut"].tolist() == ["scaled"] * 3
     assert (units["grad_shortcut_norm"] == abs(scale) * units["grad_sum_norm"]).all()
-    assert (units["shortcut_norm"] == abs(scale) * units["x_norm"]).all()
+    # Of h(x_l) and x_l, measured apart, the last digit of float32 may differ.
+    assert units["shortcut_norm"].tolist() == pytest.approx(abs(scale) * units["x_norm"], rel=2e-7)
     assert units["grad_in_norm"][0] == abs(scale) ** 3 * units["grad_out_norm"][2]
     assert (units["grad_branch_norm"] == 0).all()
     assert units["backward_cosine"].isna().all()  # of a vector of zeros there is none

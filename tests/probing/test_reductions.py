@@ -192,8 +192,10 @@ def test_pairs(layout: str, scale: float) -> None:
     first = LAYOUTS[layout]() * scale
     second = (noise(*first.shape, seed=1) + 1) * scale
     reducer = Reducer(len(first))
-    pair = reducer.pair(first, second)
-    total, same, product = reducer.add(first, second, first)
+    pair = reducer.pair(first, second).read()
+    total, added = reducer.add(first, second, first)
+    same = added.read()
+    product = same.with_reference
     assert torch.equal(total, first + second)
     for found in (pair, same):
         for squares, value in ((found.first, first), (found.second, second), (found.total, total)):
@@ -210,7 +212,8 @@ def test_pairs_with_nothing_and_with_nan() -> None:
     """Zeros have norm zero, and a NaN spoils its own sample alone."""
     first, second = noise(3, 20), torch.zeros(3, 20)
     first[1, 4] = math.nan
-    for pair in (Reducer(3).pair(first, second), Reducer(3).add(first, second, None)[1]):
+    for measured in (Reducer(3).pair(first, second), Reducer(3).add(first, second, None)[1]):
+        pair = measured.read()
         assert pair.second.per_sample.tolist() == [0, 0, 0]
         assert [math.isnan(number) for number in pair.first.per_sample] == [False, True, False]
         assert int(pair.first.nonfinite) == 1

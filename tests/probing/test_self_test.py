@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
-from typing import Any
 
 import cases
 import pytest
@@ -12,8 +11,9 @@ import torch
 from small_networks import Chain, ConvolutionalChain, labels, pictures, rows, seeded
 from torch import Tensor, nn
 
-from gradflow.probing import backward, parts, reductions, self_test
-from gradflow.probing.reductions import Pair, Reducer, Squares
+from gradflow.probing import backward, parts, self_test
+from gradflow.probing.pairs import Pair, Squares, SummedPair
+from gradflow.probing.reductions import Reducer
 
 
 @cases.each([*cases.ZOO, cases.RESNET18, cases.GPT2])
@@ -67,16 +67,17 @@ def failed_lines(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[str]
 
 def test_it_fails_if_norms_are_off_by_a_thousandth(monkeypatch) -> None:
     """A negative control: all sums of squares 2 ‰ too large, so that norms are off by 1 ‰."""
-    squares, pair_of = Reducer.squares, reductions._pair_of
+    squares, read = Reducer.squares, SummedPair.read
 
     def larger(found: Squares) -> Squares:
         return replace(found, per_sample=found.per_sample * 1.002)
 
-    def pair_off(sums: Any) -> Pair:
-        return pair_of(sums * 1.002)
+    def pair_off(self: SummedPair) -> Pair:
+        pair = read(self)
+        return replace(pair, first=larger(pair.first), second=larger(pair.second), total=larger(pair.total))
 
     monkeypatch.setattr(Reducer, "squares", lambda self, value: larger(squares(self, value)))
-    monkeypatch.setattr(reductions, "_pair_of", pair_off)
+    monkeypatch.setattr(SummedPair, "read", pair_off)
     (line,) = failed_lines(seeded(Chain), rows(), labels())
     assert "agree with torch.autograd.grad" in line
     assert "1.0e-03" in line
