@@ -97,8 +97,13 @@ def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:
     if small:
         quick = torch._foreach_norm(list(small.values()))  # noqa: SLF001 - no public name
         norms[list(small)] = torch.stack(quick).cpu().double().numpy()
+    # A bias is often zero, and then its largest element tells so.
+    vanishing = [index for index in small if norms[index] == 0]
+    if vanishing:
+        largest = torch._foreach_norm([small[index] for index in vanishing], math.inf)  # noqa: SLF001 - as above
+        norms[vanishing] = np.where(torch.stack(largest).cpu().double().numpy() == 0, 0.0, np.nan)
     # Large, or its sum of squares may have left the range of the dtype, one way or the other.
-    for index in np.flatnonzero(~((norms > _LEAST) & (norms < math.inf))).tolist():
+    for index in np.flatnonzero(~((norms > _LEAST) & (norms < math.inf) | (norms == 0))).tolist():
         tensor = tensors[index]
         if tensor is not None:
             norms[index] = float(torch.linalg.vector_norm(tensor, dtype=torch.float64))

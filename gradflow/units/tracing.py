@@ -154,6 +154,7 @@ class UnitTracer(TorchFunctionMode):
         self.observer = observer
         self._selected = selected
         self._overrides = dict(overrides or {})
+        self._special = ADDITIONS | set(self._overrides)
         self._uses: dict[tuple[Node, int], int] = {}
         self._activation: list[str] = []
         self._followed: list[Node] | None = None
@@ -165,10 +166,9 @@ class UnitTracer(TorchFunctionMode):
         kwargs = kwargs or {}
         if type(func) is MethodWrapperType:
             return func(*args, **kwargs)
-        if func in self._overrides:
-            func = self._overrides[func]
-        elif func in ADDITIONS and torch.is_grad_enabled():
-            operands = _operands(args, kwargs)
+        if func in self._special:
+            func = self._overrides.get(func, func)
+            operands = _operands(args, kwargs) if func in ADDITIONS and torch.is_grad_enabled() else None
             if operands is not None:
                 return self._add(func, args, kwargs, *operands)
         used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
