@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gradflow.determinism import full_precision
 from gradflow.equations.evaluation import evaluate
-from gradflow.equations.rewriting import asymmetric_writing
+from gradflow.equations.rewriting import Original, asymmetric_writing
 from gradflow.equations.spans import Span
 from gradflow.equations.statements import NUMBERS
 from gradflow.equations.verdicts import Row
@@ -111,10 +111,11 @@ def check(
             if capture.passes is not None:
                 record = make_record(model, capture.passes, loss_name(loss, targets), bn, meta)
             rows += evaluate(capture, numbers, spans, name, per_sample=per_sample)
+            original = Original.of(capture)
+        del capture  # and with it the graph, whose memory the other writing needs
         if "9" in numbers and spans is None:
-            verdicts = asymmetric_writing(run, capture, given, aims, loss=loss, bn=bn, dtype=name)
+            verdicts = asymmetric_writing(run, original, given, aims, loss=loss, bn=bn, dtype=name)
             rows += [verdict.row(name) for verdict in verdicts]
-        del capture
     if not rows:
         raise ProbeError(
             f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about "

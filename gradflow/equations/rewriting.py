@@ -8,6 +8,7 @@ same batch, and its outputs and gradients are compared.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,34 @@ from gradflow.probing.capture import Capture
 from gradflow.probing.traced import traced_forward
 from gradflow.tolerances import same_network
 from gradflow.units import Inputs
+from gradflow.units.calling import map_tensors
 from gradflow.units.tracing import Bystander
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """What the other writing is compared with.
+
+    Attributes:
+        units: how many there are.
+        outputs: what the network put out, without its graph.
+        gradients: of the parameters that need one and of the inputs.
+    """
+
+    units: int
+    outputs: Any
+    gradients: tuple[Tensor | None, ...]
+
+    @classmethod
+    def of(cls, capture: Capture) -> Original:
+        """Return what a capture knows of it, so that the capture may be let go of."""
+        outputs = map_tensors(capture.outputs, Tensor.detach)
+        return cls(len(capture.units), outputs, capture.leaf_gradients)
 
 
 def asymmetric_writing(
     model: nn.Module,
-    capture: Capture,
+    original: Original,
     inputs: Inputs,
     targets: Any,
     *,
@@ -40,14 +63,14 @@ def asymmetric_writing(
 
     Args:
         model: the network that was captured.
-        capture: its outputs and gradients.
+        original: its outputs and gradients.
         inputs: as for `check`.
         targets: as for `check`.
         loss: as for `check`.
         bn: as for `check`.
         dtype: name of the dtype in which the passes ran.
     """
-    span = 0, len(capture.units)
+    span = 0, original.units
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     reduction = max((weight.numel() // min(weight.shape[:2]) for weight in weights), default=1)
     tolerance = same_network(dtype, max(1, len(weights)), reduction)
@@ -56,10 +79,12 @@ def asymmetric_writing(
         yield Verdict("9", "outputs", span, 0, None, tolerance, [reason], "it is not evaluated")
         return
     assert isinstance(model, ResidualNetwork)
-    mine = [capture.outputs, *capture.leaf_gradients]
     outputs, gradients = _run(AsymmetricNetwork(model), model, inputs, targets, loss=loss, bn=bn)
-    pairs = (("outputs", [(mine[0], outputs)]), ("gradients", list(zip(mine[1:], gradients, strict=True))))
-    for form, compared in pairs:
+    pairs: dict[str, list[tuple[Any, Any]]] = {
+        "outputs": [(original.outputs, outputs)],
+        "gradients": list(zip(original.gradients, gradients, strict=True)),
+    }
+    for form, compared in pairs.items():
         yield Verdict("9", form, span, 0, _worst(compared), tolerance, (), NOT_COMPARABLE)
 
 

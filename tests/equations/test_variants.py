@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import cases
 import pandas as pd
@@ -213,14 +214,14 @@ def test_eq_9_off_by_a_thousandth_is_caught(form: str) -> None:
     images, targets = cases.images(2, 3, 8, 8)().double(), torch.tensor([1, 2])
     given = {"loss": None, "bn": "batch", "dtype": "float64"}
     with captured(model, images, targets) as capture:
-        pass
+        original = rewriting.Original.of(capture)
     for spoilt in (False, True):
         if spoilt and form == "outputs":
-            capture.outputs = capture.outputs * (1 + THOUSANDTH)
+            original = replace(original, outputs=original.outputs * (1 + THOUSANDTH))
         elif spoilt:
-            first, second, *others = capture.leaf_gradients
-            capture.leaf_gradients = (first, second * (1 + THOUSANDTH), *others)
-        verdicts = rewriting.asymmetric_writing(model, capture, images, targets, **given)
+            first, second, *others = original.gradients
+            original = replace(original, gradients=(first, second * (1 + THOUSANDTH), *others))
+        verdicts = rewriting.asymmetric_writing(model, original, images, targets, **given)
         held_by_form = {row["form"]: row["holds"] for row in (verdict.row("float64") for verdict in verdicts)}
         assert held_by_form == {"outputs": True, "gradients": True} | ({form: False} if spoilt else {})
 
