@@ -8,7 +8,9 @@ A block is taken as a slice and read from its first element on: an index into a 
 all that the compiler knows, and it would then gather the elements one by one, at a tenth of the speed.
 
 Products are summed in the dtype of the arrays over blocks of 256, so that an error grows with the
-length of a block (vectorised, eight additions), and blocks are summed in float64.
+length of a block (vectorised, eight additions), and blocks are summed in float64. Where the squares of
+a stretch of 16 blocks leave the range of float32, or are no numbers, that stretch is summed once more
+in float64 while it is at hand, and its elements that are not finite are counted.
 """
 
 from __future__ import annotations
@@ -22,114 +24,155 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Sums = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 BLOCK = 256
+STRETCH = 16 * BLOCK
+
+SMALLEST_MEAN_SQUARE = 1e-30
+"""Below this, squares of float32 numbers lose digits to gradual underflow (from 1.2e-38)."""
+
+# Sums may be made in any order, which is what lets them be vectorised. The rounding of one addition
+# is the processor's: what `add_and_sum` adds has the bits of torch's own sum.
+_FAST = {"nogil": True, "fastmath": {"reassoc", "contract"}, "cache": True}
+
+Compiled = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-Summing = Callable[..., int]
-
-
-def _compiled(arrays: int) -> Callable[[Summing], Summing]:
-    """Compile a function of so many arrays, its sums and a limit at import, not when it is called.
+def _compiled(arrays: int, *others: str) -> Compiled:
+    """Compile a function of so many arrays, its sums and counts, and `others`, when it is imported.
 
     A first call would otherwise take the compiler's time and memory, in the middle of somebody's pass.
-    Sums may be made in any order, which is what lets them be vectorised. The rounding of one addition
-    is the processor's: what `sum_and_add` adds has the bits of torch's own sum.
     """
     signatures = [
-        f"int64({arrays * f'{kind}[:, ::1], '}float64[:, ::1], float64)" for kind in ("float32", "float64")
+        f"int64({', '.join([*arrays * [f'{kind}[:, ::1]'], 'float64[:, ::1]', 'int64[:, ::1]', *others])})"
+        for kind in ("float32", "float64")
     ]
-    compiled: Callable[[Summing], Summing] = njit(
-        signatures, parallel=True, nogil=True, cache=True, fastmath={"reassoc", "contract"}
-    )
+    compiled: Compiled = njit(signatures, parallel=True, **_FAST)
     return compiled
 
 
+_inlined: Compiled = njit(**_FAST)
+
+
+@_inlined
+def _sum(first: Array, second: Array, reference: Array) -> tuple[float, float, float, float, float]:
+    """Return ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of one stretch."""
+    zero = first.dtype.type(0)
+    sum_aa, sum_bb, sum_tt, sum_ab, sum_br = 0.0, 0.0, 0.0, 0.0, 0.0
+    for start in range(0, len(first), BLOCK):
+        block_a, block_b = first[start : start + BLOCK], second[start : start + BLOCK]
+        block_r = reference[start : start + BLOCK]
+        aa, bb, tt, ab, br = zero, zero, zero, zero, zero
+        for index in range(len(block_a)):
+            a, b, r = block_a[index], block_b[index], block_r[index]
+            t = a + b
+            aa += a * a
+            bb += b * b
+            tt += t * t
+            ab += a * b
+            br += b * r
+        sum_aa += aa
+        sum_bb += bb
+        sum_tt += tt
+        sum_ab += ab
+        sum_br += br
+    return sum_aa, sum_bb, sum_tt, sum_ab, sum_br
+
+
+@_inlined
+def _is_in_range(sums: tuple[float, float, float, float, float], length: int) -> bool:
+    """Whether no sum of squares was spoilt by underflow, overflow or NaN, of which each comparison is false.
+
+    Inner products are no larger than what they are products of.
+    """
+    least = SMALLEST_MEAN_SQUARE * length
+    return least < sums[0] < np.inf and least < sums[1] < np.inf and least < sums[2] < np.inf
+
+
+@_inlined
+def _sum_again(
+    first: Array, second: Array, reference: Array, nonfinite: Counts
+) -> tuple[float, float, float, float, float]:
+    """Return the same sums, made in float64, and count the elements of a, b and a + b that are not finite."""
+    aa, bb, tt, ab, br = 0.0, 0.0, 0.0, 0.0, 0.0
+    for index in range(len(first)):
+        total = first[index] + second[index]
+        a, b, t, r = np.float64(first[index]), np.float64(second[index]), np.float64(total), reference[index]
+        aa += a * a
+        bb += b * b
+        tt += t * t
+        ab += a * b
+        br += b * np.float64(r)
+        nonfinite[0] += not np.isfinite(a)
+        nonfinite[1] += not np.isfinite(b)
+        nonfinite[2] += not np.isfinite(t)
+    return aa, bb, tt, ab, br
+
+
 @_compiled(2)
-def sum_products(first: Array, second: Array, sums: Sums, least: float) -> int:
+def sum_products(first: Array, second: Array, sums: Sums, nonfinite: Counts) -> int:
     """Sum squares and products of each row of two arrays.
 
     Args:
         first: a, shape (rows, n), contiguous.
         second: b, of the same shape and dtype.
-        sums: float64 (4, rows); becomes ‖a‖², ‖b‖², ‖a + b‖² and ⟨a, b⟩ of each row.
-        least: a sum of squares that has lost nothing to underflow is larger.
+        sums: float64 (rows, 5), zeros; becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ‖b‖² of each row.
+        nonfinite: int64 (rows, 3), zeros; becomes how many elements of a, b and a + b are not finite.
 
     Returns:
-        how many rows are doubtful: one of their sums of squares is at most `least`, infinite or NaN.
+        how many rows have such an element.
     """
     rows, length = first.shape
-    zero = first.dtype.type(0)
-    doubtful = 0
+    spoilt = 0
     for row in prange(rows):
-        sum_aa, sum_bb, sum_tt, sum_ab = 0.0, 0.0, 0.0, 0.0
-        row_a, row_b = first[row], second[row]
-        for start in range(0, length, BLOCK):
-            block_a, block_b = row_a[start : start + BLOCK], row_b[start : start + BLOCK]
-            aa, bb, tt, ab = zero, zero, zero, zero
-            for index in range(len(block_a)):
-                a, b = block_a[index], block_b[index]
-                t = a + b
-                aa += a * a
-                bb += b * b
-                tt += t * t
-                ab += a * b
-            sum_aa += aa
-            sum_bb += bb
-            sum_tt += tt
-            sum_ab += ab
-        sums[0, row], sums[1, row], sums[2, row], sums[3, row] = sum_aa, sum_bb, sum_tt, sum_ab
-        # Each comparison is false of a NaN.
-        if not (least < sum_aa < np.inf and least < sum_bb < np.inf and least < sum_tt < np.inf):
-            doubtful += 1
-    return doubtful
+        for start in range(0, length, STRETCH):
+            a, b = first[row, start : start + STRETCH], second[row, start : start + STRETCH]
+            found = _sum(a, b, b)
+            if not _is_in_range(found, len(a)):
+                found = _sum_again(a, b, b, nonfinite[row])
+            for index in range(5):
+                sums[row, index] += found[index]
+        spoilt += nonfinite[row].any()
+    return spoilt
 
 
-@_compiled(3)
-def sum_and_add(first: Array, second: Array, reference: Array, sums: Sums, least: float) -> int:
-    """Sum squares and products of each row of two arrays, and add the first to the second.
-
-    A doubtful row is not added: what was lost to underflow or overflow has to be summed again, from
-    the row as it was.
+@_compiled(4, "boolean")
+def add_and_sum(
+    first: Array, second: Array, reference: Array, total: Array, sums: Sums, nonfinite: Counts, in_place: bool
+) -> int:
+    """Add two arrays, and sum squares and products of each row on the way.
 
     Args:
         first: a, shape (rows, n), contiguous.
-        second: b, of the same shape and dtype; becomes a + b.
+        second: b, of the same shape and dtype.
         reference: r, likewise.
-        sums: float64 (5, rows); becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of each row.
-        least: as for `sum_products`.
+        total: becomes a + b.
+        sums: float64 (rows, 5), zeros; becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of each row.
+        nonfinite: as for `sum_products`.
+        in_place: whether `total` is b itself.
 
     Returns:
-        how many rows are doubtful.
+        how many rows have an element that is not finite.
     """
     rows, length = first.shape
-    zero = first.dtype.type(0)
-    doubtful = 0
+    spoilt = 0
     for row in prange(rows):
-        sum_aa, sum_bb, sum_tt, sum_ab, sum_br = 0.0, 0.0, 0.0, 0.0, 0.0
-        row_a, row_b, row_r = first[row], second[row], reference[row]
-        for start in range(0, length, BLOCK):
-            block_a, block_b = row_a[start : start + BLOCK], row_b[start : start + BLOCK]
-            block_r = row_r[start : start + BLOCK]
-            aa, bb, tt, ab, br = zero, zero, zero, zero, zero
-            for index in range(len(block_a)):
-                a, b, r = block_a[index], block_b[index], block_r[index]
-                t = a + b
-                aa += a * a
-                bb += b * b
-                tt += t * t
-                ab += a * b
-                br += b * r
-            sum_aa += aa
-            sum_bb += bb
-            sum_tt += tt
-            sum_ab += ab
-            sum_br += br
-        sums[0, row], sums[1, row], sums[2, row] = sum_aa, sum_bb, sum_tt
-        sums[3, row], sums[4, row] = sum_ab, sum_br
-        if least < sum_aa < np.inf and least < sum_bb < np.inf and least < sum_tt < np.inf:
-            for index in range(length):
-                row_b[index] += row_a[index]
-        else:
-            doubtful += 1
-    return doubtful
+        for start in range(0, length, STRETCH):
+            end = start + STRETCH
+            a, b, r = first[row, start:end], second[row, start:end], reference[row, start:end]
+            found = _sum(a, b, r)
+            if not _is_in_range(found, len(a)):
+                found = _sum_again(a, b, r, nonfinite[row])
+            for index in range(5):
+                sums[row, index] += found[index]
+            # Told apart because memory that is read and written may overlap for all the compiler knows.
+            if in_place:
+                for index in range(len(a)):
+                    b[index] += a[index]
+            else:
+                t = total[row, start:end]
+                for index in range(len(a)):
+                    t[index] = a[index] + b[index]
+        spoilt += nonfinite[row].any()
+    return spoilt

@@ -13,10 +13,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gradflow.probing.kernels import Array, Sums
+from gradflow.probing.kernels import Counts, Sums
 
 NONE_NONFINITE = torch.zeros((), dtype=torch.int64)
 
@@ -70,13 +69,13 @@ class SummedPair:
     """What a kernel has summed of two tensors; see `gradflow.probing.kernels`.
 
     Args:
-        sums: its rows: ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and, if there was a third tensor r, ⟨b, r⟩.
-        nonfinite: elements of a, b and a + b that are not finite; None for none.
+        sums: its columns: ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩, r being a third tensor.
+        nonfinite: its columns: elements of a, b and a + b that are not finite; None for none.
     """
 
     has_total = True
 
-    def __init__(self, sums: Sums, nonfinite: NDArray[np.int64] | None) -> None:
+    def __init__(self, sums: Sums, nonfinite: Counts | None) -> None:
         self._sums = sums
         self._nonfinite = nonfinite
         self._read: Pair | None = None
@@ -86,10 +85,10 @@ class SummedPair:
         if self._read is None:
             nonfinite = [NONE_NONFINITE] * 3
             if self._nonfinite is not None:
-                nonfinite = list(torch.from_numpy(self._nonfinite))
-            rows = [torch.from_numpy(row) for row in self._sums]
-            first, second, total = map(Squares, rows[:3], nonfinite)
-            self._read = Pair(first, second, total, *rows[3:])
+                nonfinite = list(torch.from_numpy(self._nonfinite.sum(axis=0)))
+            columns = list(torch.from_numpy(np.ascontiguousarray(self._sums.T)))
+            first, second, total = map(Squares, columns[:3], nonfinite)
+            self._read = Pair(first, second, total, *columns[3:])
         return self._read
 
 
@@ -122,30 +121,3 @@ class PartOf:
         """Return what was measured."""
         found: Squares | None = getattr(self.pair.read(), self.which)
         return found
-
-
-def sum_again(sums: Sums, least: float, first: Array, second: Array, reference: Array | None) -> SummedPair:
-    """Sum the products of doubtful samples once more, in float64.
-
-    Inner products are no larger than what they are products of, so that the sums of squares tell
-    which samples those are.
-
-    Args:
-        sums: as a kernel left it; becomes right.
-        least: what the kernel was given.
-        first: a.
-        second: b.
-        reference: r, if ⟨b, r⟩ is among the sums. If it is given, b of these samples becomes a + b.
-    """
-    squares = sums[:3]
-    samples = np.flatnonzero(~((squares > least) & (squares < np.inf)).all(axis=0))
-    a, b = first[samples], second[samples]
-    with np.errstate(over="ignore", invalid="ignore"):  # as torch, which adds without a word
-        wide = [value.astype(np.float64) for value in (a, b, a + b)]
-        pairs = [(value, value) for value in wide] + [(wide[0], wide[1])]
-        if reference is not None:
-            pairs.append((wide[1], reference[samples].astype(np.float64)))
-            second[samples] += a
-        for row, (one, other) in zip(sums, pairs, strict=True):
-            row[samples] = (one * other).sum(axis=1)
-    return SummedPair(sums, np.array([np.count_nonzero(~np.isfinite(value)) for value in wide]))

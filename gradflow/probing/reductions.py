@@ -24,15 +24,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gradflow.probing.kernels import Array, sum_and_add, sum_products
-from gradflow.probing.pairs import NONE_NONFINITE, Measured, Pair, Squares, SummedPair, sum_again
+from gradflow.probing.kernels import (
+    SMALLEST_MEAN_SQUARE,
+    Array,
+    Counts,
+    Sums,
+    add_and_sum,
+    sum_products,
+)
+from gradflow.probing.pairs import NONE_NONFINITE, Measured, Pair, Squares, SummedPair
 
 _BLOCK = 256
 _SHORTEST_BLOCK = 64
 """Shorter blocks are not worth their number; torch.sum adds pairwise and is as good."""
-
-_SMALLEST_MEAN_SQUARE = 1e-30
-"""Below this, squares of float32 numbers lose digits to gradual underflow (from 1.2e-38)."""
 
 _QUICK = (torch.float32, torch.float64)
 """Types in which sums over a block are right."""
@@ -57,7 +61,7 @@ class Reducer:
         if not _is_quick(rows):
             return _wide_squares(rows)
         quick = _sum_of_squares(rows)
-        least = _SMALLEST_MEAN_SQUARE * rows.shape[1]
+        least = SMALLEST_MEAN_SQUARE * rows.shape[1]
         if len(quick) and quick.min() > least and quick.max() < math.inf:  # neither is true of a NaN
             return Squares(torch.from_numpy(quick), NONE_NONFINITE)
         doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
@@ -74,12 +78,9 @@ class Reducer:
                 sizes = self.squares(first), self.squares(second)
                 return Pair(*sizes, None, self.inner(first, second, sizes))
             arrays = [rows.numpy(), others.numpy()]
-        a, b = arrays
-        sums = np.empty((4, len(a)))
-        least = _SMALLEST_MEAN_SQUARE * a.shape[1]
-        if sum_products(a, b, sums, least):
-            return sum_again(sums, least, a, b, None)
-        return SummedPair(sums, None)
+        sums, nonfinite = _zeros(len(arrays[0]))
+        spoilt = sum_products(*arrays, sums, nonfinite)
+        return SummedPair(sums, nonfinite if spoilt else None)
 
     def add(
         self, first: Tensor, second: Tensor, reference: Tensor | None, *, in_place: bool = False
@@ -103,15 +104,13 @@ class Reducer:
             total = second.add_(first) if in_place and first.dtype == second.dtype else first + second
             return total, replace(pair, total=self.squares(total), with_reference=with_reference)
         a, b, r = arrays
-        total = second
+        total, t = second, b
         if not in_place:
-            total = second.clone()
-            (b,) = self._arrays(total) or (b,)
-        sums = np.empty((5, len(a)))
-        least = _SMALLEST_MEAN_SQUARE * a.shape[1]
-        if sum_and_add(a, b, r, sums, least):
-            return total, sum_again(sums, least, a, b, r)
-        return total, SummedPair(sums, None)
+            total = torch.empty_like(second)
+            (t,) = self._arrays(total) or (t,)
+        sums, nonfinite = _zeros(len(a))
+        spoilt = add_and_sum(a, b, r, t, sums, nonfinite, in_place)
+        return total, SummedPair(sums, nonfinite if spoilt else None)
 
     def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
@@ -129,7 +128,7 @@ class Reducer:
         one, other = sizes or (self.squares(first), self.squares(second))
         with np.errstate(invalid="ignore"):  # zero by infinity, which is doubtful
             size = np.sqrt(one.per_sample.numpy() * other.per_sample.numpy())
-        doubtful = ~((size > _SMALLEST_MEAN_SQUARE * rows.shape[1]) & np.isfinite(product.numpy()))
+        doubtful = ~((size > SMALLEST_MEAN_SQUARE * rows.shape[1]) & np.isfinite(product.numpy()))
         if doubtful.any():
             again = torch.from_numpy(doubtful)
             product[again] = (rows[again].double() * others[again].double()).sum(1)
@@ -173,6 +172,11 @@ class Reducer:
         if self._scratch is None or self._scratch.numel() < like.numel() or self._scratch.dtype != like.dtype:
             self._scratch = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
         return self._scratch[: like.numel()].view(like.shape)
+
+
+def _zeros(samples: int) -> tuple[Sums, Counts]:
+    """Return where a kernel adds up what it finds."""
+    return np.zeros((samples, 5)), np.zeros((samples, 3), dtype=np.int64)
 
 
 def _wide_squares(rows: Tensor) -> Squares:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_networks import Chain, labels, rows, seeded
 from torch import Tensor, nn
 
 from gradflow.probing import oracle, probe, self_test
-from gradflow.probing.kernels import sum_and_add, sum_products
+from gradflow.probing.kernels import add_and_sum, sum_products
 from gradflow.probing.parts import PartReader, UnaddableError
 from gradflow.probing.reductions import Reducer
 
@@ -111,23 +112,28 @@ def test_three_parts_are_added_in_the_engine_s_order() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("length", [1, 255, 256, 1000])
+@pytest.mark.parametrize("length", [1, 255, 256, 1000, 9000])
 def test_kernels(dtype: torch.dtype, length: int) -> None:
     """The sums are those of float64, and the sum of two arrays has the bits of torch's."""
     generator = torch.Generator().manual_seed(length)
     a, b, r = (torch.randn(3, length, generator=generator, dtype=dtype) for _ in range(3))
-    total = b.clone()
-    sums = torch.empty(5, 3, dtype=torch.float64)
-    assert sum_and_add(a.numpy(), total.numpy(), r.numpy(), sums.numpy(), 0.0) == 0
-    assert torch.equal(total, a + b)
-    wide = [value.double() for value in (a, b, a + b)]
-    expected = [value.square().sum(1) for value in wide]
-    expected += [(first.double() * second.double()).sum(1) for first, second in ((a, b), (b, r))]
-    size = a.double().norm(dim=1) * b.double().norm(dim=1) + r.double().square().sum(1)
-    assert float(((sums - torch.stack(expected)).abs() / size).max()) < 1e-6
-    fewer = torch.empty(4, 3, dtype=torch.float64)
-    assert sum_products(a.numpy(), b.numpy(), fewer.numpy(), 0.0) == 0
-    assert torch.allclose(fewer, sums[:4], rtol=1e-6, atol=1e-6)
+    t = torch.empty_like(a)
+    for in_place in (False, True):
+        second = b.clone()
+        total = second if in_place else t
+        sums, counts = np.zeros((3, 5)), np.zeros((3, 3), dtype=np.int64)
+        arrays = (value.numpy() for value in (a, second, r, total))
+        assert add_and_sum(*arrays, sums, counts, in_place) == 0
+        assert torch.equal(total, a + b)
+        assert in_place or torch.equal(second, b)
+        wide = [value.double() for value in (a, b, a + b)]
+        expected = [value.square().sum(1) for value in wide]
+        expected += [(first.double() * second.double()).sum(1) for first, second in ((a, b), (b, r))]
+        size = a.double().norm(dim=1) * b.double().norm(dim=1) + r.double().square().sum(1)
+        assert float(((torch.from_numpy(sums.T) - torch.stack(expected)).abs() / size).max()) < 1e-6
+    fewer = np.zeros((3, 5))
+    assert sum_products(a.numpy(), b.numpy(), fewer, counts) == 0
+    assert np.allclose(fewer[:, :4], sums[:, :4], rtol=1e-6, atol=1e-6)
 
 
 def test_unaddable_is_no_error_of_the_user_s() -> None:
