@@ -34,7 +34,7 @@ SMALLEST_MEAN_SQUARE = 1e-30
 
 # Sums may be made in any order, which is what lets them be vectorised. The rounding of one addition
 # is the processor's: what `add_and_sum` adds has the bits of torch's own sum.
-_FAST = {"nogil": True, "fastmath": {"reassoc", "contract"}, "cache": True}
+_FASTMATH = {"reassoc", "contract"}
 
 Compiled = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -48,11 +48,11 @@ def _compiled(arrays: int, *others: str) -> Compiled:
         f"int64({', '.join([*arrays * [f'{kind}[:, ::1]'], 'float64[:, ::1]', 'int64[:, ::1]', *others])})"
         for kind in ("float32", "float64")
     ]
-    compiled: Compiled = njit(signatures, parallel=True, **_FAST)
+    compiled: Compiled = njit(signatures, parallel=True, nogil=True, cache=True, fastmath=_FASTMATH)
     return compiled
 
 
-_inlined: Compiled = njit(**_FAST)
+_inlined: Compiled = njit(nogil=True, cache=True, fastmath=_FASTMATH)
 
 
 @_inlined
