@@ -1,0 +1,1 @@
+"""Networks that were trained here: their runs, their weights, and probes of trained beside untrained."""

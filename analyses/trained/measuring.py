@@ -1,0 +1,83 @@
+"""Probes of one network, trained or untrained, over several batches, each kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from common.images import Images
+
+from gradflow.checkpoint import load_checkpoint, load_into
+from gradflow.data import open_data
+from gradflow.data.normalisation import kept_normalisation
+from gradflow.models import build_model
+from gradflow.probing import probe
+from gradflow.record import Record, is_record, load_record
+from gradflow.record.files import explained, write_file
+from trained.runs import Run
+
+
+def measure(run: Run, images: Images, seeds: int, batch_size: int, work: Path, *, trained: bool) -> Record:
+    """Return what probes of a run's network show, one for each seed, stacked.
+
+    A seed stands for a batch of training images and, untrained, for initial weights. Trained or not, the
+    images are normalised as in the training, and batch normalisation uses the batch's statistics as there.
+
+    Args:
+        run: says which network, and what it was trained to.
+        images: where they come from.
+        seeds: how many.
+        batch_size: images a batch.
+        work: where measurements are kept.
+        trained: with the run's weights, or as it was initialised.
+
+    Raises:
+        DataError: if there are no images.
+        RecordError: if `work` cannot be written.
+    """
+    digest = hashlib.sha256(run.weights).hexdigest()[:12]
+    weights = work / f"{run.network}-{digest}.pt"
+    with explained(work):
+        work.mkdir(parents=True, exist_ok=True)
+        write_file(weights, run.weights)
+    state = f"trained-{digest}" if trained else "untrained"
+    found = []
+    for seed in range(seeds):
+        place = work / f"{run.network}-{state}-{batch_size}-{seed}"
+        if not is_record(place):
+            _measure_one(run, weights, images, seed, batch_size, trained=trained).save(place)
+        found.append(load_record(place))
+    return Record.concat(found)
+
+
+def _measure_one(
+    run: Run, weights: Path, images: Images, seed: int, batch_size: int, *, trained: bool
+) -> Record:
+    checkpoint = load_checkpoint(weights)
+    assert checkpoint.data is not None, "a run's checkpoint says what it was trained on"
+    source = open_data(
+        images.spec,
+        split="train",
+        batch_size=batch_size,
+        seed=seed,
+        num_classes=10,
+        name=images.name,
+        normalisation=kept_normalisation(checkpoint.data["normalisation"]),
+    )
+    model = build_model(run.network, seed=seed)
+    if trained:
+        load_into(model, checkpoint)
+    inputs, targets = next(iter(source.batches(1)))
+    told = {"name": checkpoint.name, "sha256": checkpoint.sha256, "iteration": checkpoint.iteration}
+    meta = {
+        "model": {"name": run.network, "options": {}},
+        "checkpoint": told if trained else None,
+        "data": {
+            "name": source.name,
+            "split": source.split,
+            "normalisation": source.normalisation,
+            "classes": list(source.classes) if source.classes else None,
+        },
+        "seeds": [seed],
+    }
+    return probe(model, inputs, targets, bn="batch", meta=meta)
