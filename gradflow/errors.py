@@ -41,3 +41,7 @@ class RecordError(GradflowError):
 
 class InstallationError(GradflowError):
     """An installed dependency cannot work as installed."""
+
+
+class ComparisonError(GradflowError):
+    """Two records cannot be compared number by number."""

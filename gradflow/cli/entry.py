@@ -24,6 +24,8 @@ COMMANDS = {
     "paths": "Find how much gradient comes through paths of each length.",
     "lesions": "Find how loss and error change without units.",
     "train": "Train by a recipe, with the gradient flow recorded alongside.",
+    "show": "Print what a run holds.",
+    "diff": "Compare two runs, unit by unit.",
     "report": "Make a page with figures from probed runs.",
     "models": "List the networks that can be named in --model.",
 }

@@ -66,6 +66,15 @@ def read_regex(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
+FORMAT_OPTION = click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    default="table",
+    show_default=True,
+    help="What is printed to standard output; messages go to standard error.",
+)
+
 NETWORK_OPTIONS = (
     click.option(
         "--model",
@@ -210,14 +219,7 @@ _OPTIONS = (
         help="Where the record goes. [default: the next free runs/<model>-<n>]",
     ),
     click.option("--force", is_flag=True, help="Replace the record in --out."),
-    click.option(
-        "--format",
-        "form",
-        type=click.Choice(FORMATS),
-        default="table",
-        show_default=True,
-        help="What is printed to standard output; messages go to standard error.",
-    ),
+    FORMAT_OPTION,
 )
 
 

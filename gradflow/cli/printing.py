@@ -27,8 +27,14 @@ if TYPE_CHECKING:
     from gradflow.units import FoundUnits
 
 
-def print_units(record: Record, form: str) -> None:
-    """Print the record's units, or with `json` all of it."""
+def print_units(record: Record, form: str, *, folded: bool = True) -> None:
+    """Print the record's units, or with `json` all of it.
+
+    Args:
+        record: what was measured.
+        form: `table`, `json` or `csv`.
+        folded: whether a table of many units has a row a stage.
+    """
     if form == "json":
         print_json(record.to_json())
     elif form == "csv":
@@ -36,7 +42,7 @@ def print_units(record: Record, form: str) -> None:
     else:
         print_blocks(
             Text(summary(record.meta) + "\n"),
-            units_table(record.units),
+            units_table(record.units, folded=folded),
             Text("\n" + units_caption(record.units)),
         )
 

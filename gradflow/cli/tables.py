@@ -27,8 +27,8 @@ def print_blocks(*blocks: Table | Text) -> None:
         console.print(block)
 
 
-def units_table(units: pd.DataFrame) -> Table:
-    """Return a row a unit, or a row a stage where there are more than `UNITS_AT_MOST`.
+def units_table(units: pd.DataFrame, *, folded: bool = True) -> Table:
+    """Return a row a unit, or, if `folded`, a row a stage where there are more than `UNITS_AT_MOST`.
 
     Several seeds or batches are shown by their median.
     """
@@ -42,7 +42,7 @@ def units_table(units: pd.DataFrame) -> Table:
         "backward_cosine",
     ]
     typical = units.groupby(keys, dropna=False, sort=True)[numbers].median().reset_index()
-    return _stage_rows(typical) if len(typical) > UNITS_AT_MOST else _unit_rows(typical)
+    return _stage_rows(typical) if folded and len(typical) > UNITS_AT_MOST else _unit_rows(typical)
 
 
 def units_caption(units: pd.DataFrame) -> str:

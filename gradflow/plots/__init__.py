@@ -6,6 +6,7 @@ No figure touches pyplot's state, and all are drawn in one style of the project'
 from __future__ import annotations
 
 from gradflow.plots.checks import plot_checks
+from gradflow.plots.comparison import Compared, plot_changes
 from gradflow.plots.depth import plot_backward, plot_cosines, plot_forward, plot_gradient_norm
 from gradflow.plots.export import figure_to_png, figure_to_svg
 from gradflow.plots.network import Network, last_iteration, network_from, networks_from
@@ -18,6 +19,7 @@ from gradflow.plots.theory import plot_branch_share
 from gradflow.plots.training import plot_training
 
 __all__ = [
+    "Compared",
     "Network",
     "figure_style",
     "figure_to_png",
@@ -30,6 +32,7 @@ __all__ = [
     "plot_backward",
     "plot_branch_share",
     "plot_cancellation",
+    "plot_changes",
     "plot_checks",
     "plot_cosines",
     "plot_forward",

@@ -66,6 +66,14 @@ class Record:
         """Iteration, seed and batch of a record of one measurement, for rows that are added to it."""
         return {name: self.units[name].iloc[0] for name in _KEYS}
 
+    def at_last_iteration(self) -> Record:
+        """Return the record with the rows of its last iteration alone: of a training run, its end."""
+        tables = {table: getattr(self, table) for table in TABLES}
+        last = self.units["iteration"].max()
+        return Record(
+            **{name: rows[rows["iteration"] == last] for name, rows in tables.items()}, meta=self.meta
+        )
+
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the record to the directory `path`, whole or not at all.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradflow.report.changes import compare_with_first
 from gradflow.report.figures import draw_figures
 from gradflow.report.output import write_files
 from gradflow.report.page import render_page
@@ -33,8 +34,10 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
             `out` cannot be written. Nothing is written then.
     """
     loaded = load_runs(runs)
-    figures = list(draw_figures(loaded))
-    files = {PAGE: render_page(loaded, figures).encode()}
+    changes, refusals = compare_with_first(loaded)
+    figures = list(draw_figures(loaded, changes))
+    compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
+    files = {PAGE: render_page(loaded, figures, compared).encode()}
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg
         files[f"report/{figure.kind.key}.png"] = figure.png

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any
 
+from gradflow.comparison import describe_data
 from gradflow.record import Meta
 from gradflow.report.runs import Run
 
@@ -37,7 +36,7 @@ def explain_bn(meta: Meta) -> str:
 def find_differences(runs: Sequence[Run]) -> list[str]:
     """Return in words what keeps the runs from being compared number by number; empty if nothing does."""
     aspects = {
-        "data": [_data(run.meta) for run in runs],
+        "data": [describe_data(run.meta) for run in runs],
         "batch size": [str(run.meta["batch_size"]) for run in runs],
         "BN mode": [run.meta["bn"] for run in runs],
         "loss": [run.meta["loss"]["name"] for run in runs],
@@ -52,18 +51,3 @@ def find_differences(runs: Sequence[Run]) -> list[str]:
 
 def _names(runs: Sequence[Run], values: Sequence[str], value: str) -> str:
     return ", ".join(run.label for run, own in zip(runs, values, strict=True) if own == value)
-
-
-def _data(meta: Meta) -> str:
-    data = meta["data"]
-    words = [str(data.get("name"))]
-    if data.get("split") is not None:
-        words.append(f"({data['split']})")
-    if data.get("normalisation") is not None:
-        words.append(f"normalised by {compact(data['normalisation'])}")
-    return " ".join(words)
-
-
-def compact(value: Any) -> str:
-    """Return a metadata value on one line."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

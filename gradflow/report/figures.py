@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from gradflow import plots
+from gradflow.report.changes import Change
 from gradflow.report.inline_svg import inline_svg
 from gradflow.report.runs import Run
 
@@ -147,15 +148,37 @@ KINDS = (
 )
 
 
-def draw_figures(runs: Sequence[Run]) -> Iterator[DrawnFigure]:
-    """Draw every figure that `runs` have something for, those runs together."""
+def draw_figures(runs: Sequence[Run], changes: Sequence[Change] = ()) -> Iterator[DrawnFigure]:
+    """Draw every figure that `runs` have something for, those runs together.
+
+    Args:
+        runs: the report's.
+        changes: comparisons of runs with the first one.
+    """
     for kind in KINDS:
         shown = [run for run in runs if kind.applies(run.network)]
-        if not shown:
-            continue
-        figure = kind.draw([run.network for run in shown])
-        names = ", ".join(run.label for run in shown)
-        svg = plots.figure_to_svg(figure)
-        figure.set_layout_engine("none")  # laid out once; the second time would take as long again
-        alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."
-        yield DrawnFigure(kind, svg, plots.figure_to_png(figure), inline_svg(svg, kind.key, alt))
+        if shown:
+            yield _drawn(kind, shown)
+        if kind.key == "gradient-norm" and changes:
+            yield _drawn(_changes_kind(changes), [runs[change.index] for change in changes])
+
+
+def _changes_kind(changes: Sequence[Change]) -> FigureKind:
+    """Return the kind of figure that shows comparisons, whatever networks it is given."""
+    compared = [change.compared for change in changes]
+    return FigureKind(
+        "changes",
+        lambda _: plots.plot_changes(compared),
+        f"gradient norm of each run over that of {compared[0].baseline}, by unit",
+        "Each run's gradient norm over the first run's, unit by unit. The band holds all units at once with "
+        "95 %: where it is clear of the line along 1, repetitions do not explain the change.",
+    )
+
+
+def _drawn(kind: FigureKind, shown: Sequence[Run]) -> DrawnFigure:
+    figure = kind.draw([run.network for run in shown])
+    names = ", ".join(run.label for run in shown)
+    svg = plots.figure_to_svg(figure)
+    figure.set_layout_engine("none")  # laid out once; the second time would take as long again
+    alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."
+    return DrawnFigure(kind, svg, plots.figure_to_png(figure), inline_svg(svg, kind.key, alt))

@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradflow import __version__
+from gradflow.comparison import compact
 from gradflow.plots import format_number
-from gradflow.report.comparability import compact, explain_bn, find_differences
+from gradflow.report.comparability import explain_bn, find_differences
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
 from gradflow.report.runs import Run, describe_model, describe_training
@@ -41,8 +42,14 @@ class RunSection:
     others: Sequence[tuple[str, Table]]
 
 
-def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure]) -> str:
-    """Return the page's HTML; the same runs give the same page."""
+def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure], compared: Sequence[str] = ()) -> str:
+    """Return the page's HTML; the same runs give the same page.
+
+    Args:
+        runs: what is shown.
+        figures: drawn of them.
+        compared: sentences about runs against the first one.
+    """
     environment = Environment(
         loader=PackageLoader("gradflow.report"),
         autoescape=True,
@@ -54,7 +61,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure]) -> str:
         title=f"Gradient flow: {', '.join(dict.fromkeys(describe_model(run.meta) for run in runs))}",
         version=__version__,
         sections=[_section(run, index) for index, run in enumerate(runs)],
-        comparison=compare_runs(runs),
+        comparison=[*compare_runs(runs), *compared],
         side_by_side=comparison_table(runs),
         differences=find_differences(runs),
         figures=[(figure, Markup(figure.inline)) for figure in figures],

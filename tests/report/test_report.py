@@ -95,6 +95,7 @@ def test_page_and_figures_are_written(report: Path) -> None:
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     figures = (
         "gradient-norm",
+        "changes",
         "forward",
         "backward",
         "cosines",
@@ -131,7 +132,7 @@ def test_page_reads_aloud(report: Path) -> None:
     """Every figure has a title that names its runs, every table a caption; headings skip no level."""
     page = read_page(report / "report.html")
     tags = [tag for tag, _ in page.tags]
-    assert tags.count("svg") == tags.count("figcaption") == 8
+    assert tags.count("svg") == tags.count("figcaption") == 9
     labelled = [attrs["aria-labelledby"] for tag, attrs in page.tags if tag == "svg"]
     assert set(labelled) <= set(page.attributes("id"))
     assert tags.count("table") == tags.count("caption")

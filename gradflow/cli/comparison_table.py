@@ -1,0 +1,83 @@
+"""A comparison on standard output: a table that fits 80 columns and what it says, JSON, or CSV."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from gradflow.cli.printing import print_csv, print_json
+from gradflow.cli.tables import number, plain_table, print_blocks
+from gradflow.comparison import describe
+
+if TYPE_CHECKING:
+    from gradflow.comparison import Comparison
+
+_MARK = "*"
+
+
+def print_comparison(comparison: Comparison, names: list[str], form: str) -> None:
+    """Print a comparison.
+
+    Args:
+        comparison: of two records.
+        names: what they are called.
+        form: `table`, `json` (the whole of it), or `csv` (the units).
+    """
+    if form == "json":
+        print_json(_document(comparison, names))
+    elif form == "csv":
+        print_csv(comparison.units)
+    else:
+        change = "B / A" if comparison.geometric else "B − A"
+        caption = (
+            f"\nA: {names[0]}, B: {names[1]}; {comparison.quantity}\n"
+            f"from, to: a band of 95 % that holds {change} of all units at once\n"
+            f"{_MARK}: it is clear of no change\n"
+        )
+        sentences = describe(comparison, *names)
+        print_blocks(_table(comparison.units, change), Text(caption), *map(Text, sentences))
+
+
+def _table(units: pd.DataFrame, change: str) -> Table:
+    table = plain_table()
+    table.add_column("unit", justify="right")
+    table.add_column("name", overflow="ellipsis", no_wrap=True, min_width=8)
+    for heading in ("A", "B", change, "from", "to"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in units.to_dict("records"):
+        values = (row[column] for column in ("a", "b", "change", "low", "high"))
+        table.add_row(
+            str(row["unit"]), str(row["name"]), *map(number, values), _MARK if row["differs"] else ""
+        )
+    return table
+
+
+def _document(comparison: Comparison, names: list[str]) -> dict[str, Any]:
+    """Return the comparison in JSON's types: null for NaN."""
+    return {
+        "runs": names,
+        "quantity": comparison.quantity,
+        "change": "ratio" if comparison.geometric else "difference",
+        "paired": comparison.paired,
+        "repetitions": list(comparison.repetitions),
+        "summary": {name: _plain(value) for name, value in asdict(comparison.summary).items()},
+        "units": [
+            {str(name): _plain(value) for name, value in row.items()}
+            for row in comparison.units.to_dict("records")
+        ],
+        "sentences": describe(comparison, *names),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    if pd.isna(value) or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    return value.item() if hasattr(value, "item") else value

@@ -1,0 +1,40 @@
+"""Whether two records may be compared number by number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from gradflow.record import Meta
+
+
+def differences_in_measuring(first: Meta, second: Meta) -> list[str]:
+    """Return in words what keeps two records from being compared number by number; empty if nothing does."""
+    aspects: dict[str, Callable[[Meta], str]] = {
+        "data": describe_data,
+        "batch size": lambda meta: str(meta["batch_size"]),
+        "BN mode": lambda meta: str(meta["bn"]),
+        "loss": lambda meta: str(meta["loss"]["name"]),
+    }
+    return [
+        f"{aspect}: {told(first)} and {told(second)}"
+        for aspect, told in aspects.items()
+        if told(first) != told(second)
+    ]
+
+
+def describe_data(meta: Meta) -> str:
+    """Return which data a record is of, with split and normalisation."""
+    data = meta["data"]
+    words = [str(data.get("name"))]
+    if data.get("split") is not None:
+        words.append(f"({data['split']})")
+    if data.get("normalisation") is not None:
+        words.append(f"normalised by {compact(data['normalisation'])}")
+    return " ".join(words)
+
+
+def compact(value: Any) -> str:
+    """Return a metadata value on one line."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

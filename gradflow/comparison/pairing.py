@@ -1,0 +1,55 @@
+"""Which units of two records belong together, and their numbers by repetition and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradflow.errors import ComparisonError
+from gradflow.statistics import find_replicate
+
+
+def last_iteration(units: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the last iteration."""
+    found: pd.DataFrame = units[units["iteration"] == units["iteration"].max()]
+    return found
+
+
+def common_units(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
+    """Return the units that both have, the column that pairs them, and what is to be said of that.
+
+    Raises:
+        ComparisonError: if they have none in common.
+    """
+    columns = ["unit", "name", "stage"]
+    one, other = (table[columns].drop_duplicates("unit").sort_values("unit") for table in (first, second))
+    if len(one) == len(other):
+        return one, "unit", []
+    common = one[one["name"].isin(set(other["name"]))]
+    if common.empty:
+        raise ComparisonError(
+            f"the runs have {len(one)} and {len(other)} units and none of a common name: nothing pairs them"
+        )
+    remark = (
+        f"the runs have {len(one)} and {len(other)} units; the {len(common)} of a common name are compared"
+    )
+    return common, "name", [remark]
+
+
+def matrix(
+    units: pd.DataFrame, key: str, keys: Sequence[Any], quantity: str, geometric: bool
+) -> pd.DataFrame:
+    """Return `quantity`, or its logarithm, as (repetitions, units), batches of one seed averaged."""
+    values = units[quantity].astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = units.assign(value=np.log(values.where(values >= 0)) if geometric else values)
+    index = find_replicate(units)
+    index = "seed" if index is None else index
+    table = scaled.assign(**{index: scaled[index].fillna(-1)}).pivot_table(
+        index=index, columns=key, values="value", aggfunc=lambda part: part.mean(skipna=False), dropna=False
+    )
+    found: pd.DataFrame = table.reindex(columns=list(keys))
+    return found

@@ -1,0 +1,68 @@
+"""Figure of comparisons: how much larger a quantity is in one run than in another, unit by unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from gradflow.comparison import NAMES, Comparison
+from gradflow.plots.axes import UNIT_AXIS, legend, mark_bands, new_figure, stage_bounds
+from gradflow.plots.style import MUTED, figure_style, network_colour, use_log_axis
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A comparison to draw.
+
+    Attributes:
+        comparison: of a run with the first one.
+        label: the run's name.
+        index: its number among the runs, which gives its colour.
+        baseline: the first run's name.
+    """
+
+    comparison: Comparison
+    label: str
+    index: int
+    baseline: str
+
+
+def plot_changes(compared: Sequence[Compared]) -> Figure:
+    """Draw the change of each run against the first by unit, with its band, and the line of no change.
+
+    Args:
+        compared: at least one, all of one quantity.
+    """
+    first = compared[0].comparison
+    with figure_style():
+        figure, axes = new_figure(3.6)
+        one = axes[0, 0]
+        deepest = max(compared, key=lambda each: len(each.comparison.units)).comparison.units
+        mark_bands(one, stage_bounds(deepest))
+        ends = []
+        for each in compared:
+            units = each.comparison.units
+            unit = units["unit"].to_numpy(float)
+            change, low, high = (units[name].to_numpy(float) for name in ("change", "low", "high"))
+            colour = network_colour(each.index)
+            one.plot(unit, change, color=colour, marker=".")
+            if np.isfinite(low).any():
+                one.fill_between(unit, low, high, color=colour, alpha=0.18, linewidth=0)
+            ends += [change, low, high]
+        one.axhline(1.0 if first.geometric else 0.0, color=MUTED, linewidth=0.9, zorder=1)
+        if first.geometric:
+            use_log_axis(one, np.concatenate([*ends, np.ones(1)]))
+        one.set_ylabel(f"{NAMES[first.quantity]}\n{'ratio' if first.geometric else 'difference'}")
+        last = int(deepest["unit"].max())
+        one.set_xlim(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
+        one.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
+        one.set_xlabel(UNIT_AXIS)
+        styles = [(each.label, {"color": network_colour(each.index), "marker": "."}) for each in compared] + [
+            ("no change", {"color": MUTED, "linewidth": 0.9})
+        ]
+        legend(figure, f"Against {compared[0].baseline}", styles=styles)
+    return figure

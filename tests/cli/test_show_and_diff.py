@@ -1,0 +1,91 @@
+"""`gradflow show` and `gradflow diff`: what they print, for people and for machines, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from _records import make_record
+
+from gradflow.record import Record
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[str, str]:
+    """Two records of three seeds each."""
+    for name, growth in (("one", 1.0), ("other", 1.1)):
+        seeds = [make_record(stages=(3, 3), growth=growth, seed=seed) for seed in range(3)]
+        Record.concat(seeds).save(tmp_path / name)
+    return str(tmp_path / "one"), str(tmp_path / "other")
+
+
+def test_diff_prints_a_table_that_fits_and_says_it_in_words(cli: Any, runs: tuple[str, str]) -> None:
+    """80 columns at most; the sentences name the runs by their directories."""
+    result = cli("diff", *runs)
+    assert result.status == 0
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert "A: one, B: other" in result.stdout
+    assert "From the last unit to the first" in result.stdout
+
+
+def test_diff_for_machines(cli: Any, runs: tuple[str, str]) -> None:
+    """JSON holds everything, null for what there is not; CSV the units."""
+    document = json.loads(cli("diff", *runs, "--format", "json").stdout)
+    assert document["runs"] == ["one", "other"]
+    assert document["repetitions"] == [3, 3]
+    assert len(document["units"]) == 6
+    assert set(document["summary"]) == {"a", "b", "change", "low", "high", "p_value"}
+    table = pd.read_csv(StringIO(cli("diff", *runs, "--format", "csv").stdout))
+    assert table["change"].tolist() == pytest.approx([unit["change"] for unit in document["units"]])
+
+
+def test_diff_refuses_in_one_line(cli: Any, runs: tuple[str, str], tmp_path: Path) -> None:
+    """Runs of other batches, a directory without a run, a quantity that does not exist."""
+    make_record(stages=(3, 3), batch_size=64).save(tmp_path / "large")
+    assert "batch size: 32 and 64" in cli("diff", runs[0], str(tmp_path / "large")).error
+    assert "no record" in cli("diff", runs[0], str(tmp_path / "nothing")).error
+    assert "--quantity" in cli("diff", *runs, "--quantity", "name").error
+
+
+def test_show_prints_units_or_stages(cli: Any, tmp_path: Path) -> None:
+    """A row a unit; of many a row a stage, unless all are asked for."""
+    make_record(stages=(3, 3)).save(tmp_path / "few")
+    make_record(stages=(40, 40)).save(tmp_path / "many")
+    assert cli("show", str(tmp_path / "few")).stdout.count("stages.") == 6
+    folded = cli("show", str(tmp_path / "many")).stdout
+    assert "first/last" in folded
+    assert len(folded.splitlines()) < 15
+    assert cli("show", str(tmp_path / "many"), "--all-units").stdout.count("stages.") == 80
+
+
+def test_show_of_a_training_run_is_its_last_iteration(cli: Any, tmp_path: Path) -> None:
+    """The units of one iteration, in CSV as in the table."""
+    records = [make_record(stages=(2, 2), iteration=iteration) for iteration in (0, 100)]
+    Record.concat(records).save(tmp_path / "run")
+    table = pd.read_csv(StringIO(cli("show", str(tmp_path / "run"), "--format", "csv").stdout))
+    assert table["iteration"].unique().tolist() == [100]
+    assert len(table) == 4
+
+
+def test_show_checks_or_says_that_there_are_none(cli: Any, tmp_path: Path) -> None:
+    """The checks of a record that has some; a line and status 2 for one without."""
+    make_record(stages=(2, 2)).save(tmp_path / "checked")
+    make_record(stages=(2, 2), checks=False).save(tmp_path / "unchecked")
+    assert "holds" in cli("show", str(tmp_path / "checked"), "--checks").stdout
+    assert "holds no checks" in cli("show", str(tmp_path / "unchecked"), "--checks").error
+
+
+@pytest.mark.parametrize("command", ["show", "diff"])
+def test_they_load_no_torch(command: str, runs: tuple[str, str]) -> None:
+    """Reading takes no torch."""
+    words = [command, *runs[: 2 if command == "diff" else 1]]
+    code = f"import sys; from gradflow.cli.entry import run; assert run({words!r}) == 0"
+    code += "; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
