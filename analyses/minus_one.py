@@ -23,10 +23,11 @@ from cancelling.page import write_page
 from cancelling.summary import count_near, networks
 from common.images import Images, load_batch
 from common.keeping import measure_all
-from common.options import COUNT, image_options, run_options
+from common.options import COUNT, checkpoint_option, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
 
+from gradflow.checkpoint import load_checkpoint
 from gradflow.plots import figure_to_png, figure_to_svg, plot_cancellation, plot_survival
 
 
@@ -39,20 +40,16 @@ from gradflow.plots import figure_to_png, figure_to_svg, plot_cancellation, plot
     default=["preact110", "preact164", "resnet110", "resnet164"],
     help="A network of the zoo; may be repeated.",
 )
-@click.option(
-    "--checkpoint",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Trained weights of the one --model; BN then uses its running statistics.",
-)
+@checkpoint_option
 @click.option("--split", default="train", help="Which images of the data.")
-@click.option("--seeds", type=COUNT, default=10, help="How many; of batches alone with --checkpoint.")
+@click.option("--seeds", type=COUNT, default=10, help="How many; of batches alone for a trained network.")
 @click.option("--batch-size", type=COUNT, default=16, help="Images a batch.")
 @run_options("minus_one")
 def main(
     data: str,
     data_name: str | None,
     models: tuple[str, ...],
-    checkpoint: Path | None,
+    checkpoints: dict[str, str],
     split: str,
     seeds: int,
     batch_size: int,
@@ -62,28 +59,27 @@ def main(
 ) -> None:
     """Look for samples whose branch cancels their shortcut's gradient.
 
-    Raises:
-        UsageError: if there is a checkpoint for several models.
+    Untrained networks use their batch's BN statistics, held constant, trained ones their running statistics.
     """
-    if checkpoint is not None and len(models) != 1:
-        raise click.UsageError("--checkpoint holds one network's weights: name it with one --model")
     torch.set_num_threads(threads)
     images = Images(data, data_name)
-    bn = "frozen" if checkpoint is None else "running"
-    weights = "" if checkpoint is None else checkpoint.name
-    keys = [
-        {"model": model, "checkpoint": weights, "bn": bn, "seed": seed, "batch_size": batch_size}
-        | {"data": images.shown}
-        | ({} if split == "train" else {"split": split})
-        for model in models
-        for seed in range(seeds)
-    ]
 
     def measure(key: Mapping[str, Any]) -> pd.DataFrame:
-        inputs, targets, _ = load_batch(images, batch_size, key["seed"], split)
-        return per_sample(network(key["model"], key["seed"], checkpoint), inputs, targets, bn)
+        checkpoint = weights[key["model"]] if key["checkpoint"] else None
+        inputs, targets, _ = load_batch(images, batch_size, key["seed"], split, checkpoint)
+        return per_sample(network(key["model"], key["seed"], checkpoint), inputs, targets, key["bn"])
 
     with in_one_line():
+        weights = {name: load_checkpoint(place) for name, place in checkpoints.items()}
+        cases = [(model, "", "frozen") for model in models]
+        cases += [(model, held.sha256[:12], "running") for model, held in weights.items()]
+        keys = [
+            {"model": model, "checkpoint": digest, "bn": bn, "seed": seed, "batch_size": batch_size}
+            | {"data": images.shown}
+            | ({} if split == "train" else {"split": split})
+            for model, digest, bn in cases
+            for seed in range(seeds)
+        ]
         samples = measure_all(work, keys, measure)
         counts, drawn = count_near(samples), list(networks(samples))
         figures = {"cancellation": plot_cancellation(drawn), "survival": plot_survival(drawn)}
@@ -92,6 +88,10 @@ def main(
         files["numbers.csv"] = to_csv(counts)
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": f"{images.shown}, {split}", "seeds": f"0-{seeds - 1}", "dtype": "float32"}
+        told["checkpoints"] = {
+            model: {"name": held.name, "sha256": held.sha256, "iteration": held.iteration}
+            for model, held in weights.items()
+        }
         files["provenance.json"] = provenance.to_json(told)
         files["README.md"] = write_page(counts, images.shown, seeds, batch_size).encode()
         provenance.write_output(out, files)

@@ -19,7 +19,7 @@ import pandas as pd
 import provenance
 import torch
 from common.images import Images
-from common.options import image_options, run_options
+from common.options import checkpoint_option, image_options, read_pairs, run_options
 from common.refusal import in_one_line
 from lesioned.measuring import Case, measure, trained_error
 from lesioned.page import write_page
@@ -33,40 +33,18 @@ from gradflow.record import Record
 _COUNT = click.IntRange(min=2)
 
 
-def read_pair(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Read `NETWORK=PATH` and `NETWORK=N`, several times.
-
-    Raises:
-        BadParameter: if one is no pair.
-    """
-    pairs = {}
-    for value in values:
-        network, equals, what = value.partition("=")
-        if not (network and equals and what):
-            raise click.BadParameter(f"'{value}' is no pair; expected NETWORK={param.metavar}", ctx, param)
-        pairs[network] = what
-    return pairs
-
-
 @click.command(context_settings={"show_default": True})
 @image_options
 @click.option(
     "--network", "networks", multiple=True, default=["preact20"], help="As in the zoo; may be repeated."
 )
-@click.option(
-    "--checkpoint",
-    "checkpoints",
-    multiple=True,
-    metavar="PATH",
-    callback=read_pair,
-    help="Trained weights, as NETWORK=PATH; may be repeated.",
-)
+@checkpoint_option
 @click.option("--repetitions", type=_COUNT, default=10, help="Of each network.")
 @click.option(
     "--fewer",
     multiple=True,
-    metavar="N",
-    callback=read_pair,
+    metavar="NETWORK=N",
+    callback=read_pairs,
     help="Repetitions of a large network, as NETWORK=N; may be repeated.",
 )
 @run_options("paths_and_lesions")

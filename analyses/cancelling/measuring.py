@@ -8,14 +8,13 @@ of the gradient and b the branch's. In a span from l to L, s = ∂E/∂x_L and b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from gradflow.checkpoint import load_checkpoint, load_into
+from gradflow.checkpoint import Checkpoint, load_into
 from gradflow.models import build_model
 from gradflow.probing import BatchNormMode
 from gradflow.probing.capture import Capture, captured
@@ -23,11 +22,11 @@ from gradflow.units.finding import stages
 from gradflow.units.runs import identity_runs
 
 
-def network(name: str, seed: int, checkpoint: Path | None) -> nn.Module:
+def network(name: str, seed: int, checkpoint: Checkpoint | None) -> nn.Module:
     """Return the network with the weights that `seed` or the checkpoint gives it."""
     model = build_model(name, seed=seed)
     if checkpoint is not None:
-        load_into(model, load_checkpoint(checkpoint))
+        load_into(model, checkpoint)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload] # torch's overloads
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from gradflow.checkpoint import Checkpoint
 from gradflow.data import open_data
+from gradflow.data.normalisation import PixelMap, kept_normalisation
 from gradflow.record import mask_paths
 
 
@@ -30,17 +32,45 @@ class Images:
         return self.name or mask_paths([self.spec]).removeprefix("folder:")
 
 
-@lru_cache(maxsize=4)
+def trained_with(checkpoint: Checkpoint | None) -> PixelMap | None:
+    """Return the normalisation that a network was trained with, if its checkpoint holds one."""
+    data = None if checkpoint is None else checkpoint.data
+    return None if data is None else kept_normalisation(data.get("normalisation"))
+
+
 def load_batch(
-    images: Images, batch_size: int, seed: int, split: str = "train"
+    images: Images, batch_size: int, seed: int, split: str = "train", checkpoint: Checkpoint | None = None
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """Return the images and labels that `seed` stands for, and what a record says of them.
+
+    For a network with a checkpoint they are normalised as in its training.
 
     Raises:
         DataError: if there are none.
     """
+    if checkpoint is None:
+        return _usual_batch(images, batch_size, seed, split)
+    return _batch(images, batch_size, seed, split, trained_with(checkpoint))
+
+
+@lru_cache(maxsize=4)
+def _usual_batch(
+    images: Images, batch_size: int, seed: int, split: str
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    return _batch(images, batch_size, seed, split, None)
+
+
+def _batch(
+    images: Images, batch_size: int, seed: int, split: str, normalisation: PixelMap | None
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
     source = open_data(
-        images.spec, split=split, batch_size=batch_size, seed=seed, num_classes=10, name=images.name
+        images.spec,
+        split=split,
+        batch_size=batch_size,
+        seed=seed,
+        num_classes=10,
+        name=images.name,
+        normalisation=normalisation,
     )
     inputs, targets = next(iter(source.batches(1)))
     assert isinstance(inputs, Tensor)

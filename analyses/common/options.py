@@ -21,6 +21,33 @@ def image_options(command: Command) -> Command:
     )
 
 
+def read_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read `NETWORK=…`, several times.
+
+    Raises:
+        BadParameter: if one is no pair.
+    """
+    pairs = {}
+    for value in values:
+        network, equals, what = value.partition("=")
+        if not (network and equals and what):
+            raise click.BadParameter(f"'{value}' is no pair; expected {param.metavar}", ctx, param)
+        pairs[network] = what
+    return pairs
+
+
+def checkpoint_option(command: Command) -> Command:
+    """Give a command --checkpoint, trained weights of networks."""
+    return click.option(
+        "--checkpoint",
+        "checkpoints",
+        multiple=True,
+        callback=read_pairs,
+        metavar="NETWORK=FILE",
+        help="Trained weights of a network, which is measured beside the untrained ones; may be repeated.",
+    )(command)
+
+
 def run_options(name: str, *, threads: int = 1, out: str | None = None) -> Callable[[Command], Command]:
     """Give a command the options of a run: --threads, --work and --out.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common.images import Images
+from common.images import Images, load_batch, trained_with
 
 from gradflow.checkpoint import Checkpoint, load_into
 from gradflow.data import open_data
@@ -105,22 +105,14 @@ def _model(case: Case, repetition: int) -> Any:
 def _batch(
     case: Case, repetition: int, images: Images, split: Any, size: int
 ) -> tuple[Any, Any, dict[str, Any]]:
-    source = open_data(
-        images.spec, split=split, batch_size=size, seed=repetition, num_classes=10, name=images.name
-    )
-    inputs, targets = next(iter(source.batches(1)))
     checkpoint = case.checkpoint
+    inputs, targets, data = load_batch(images, size, repetition, split, checkpoint)
     meta = {
         "model": {"name": case.network, "options": {}},
         "checkpoint": None
         if checkpoint is None
         else {"name": checkpoint.name, "sha256": checkpoint.sha256, "iteration": checkpoint.iteration},
-        "data": {
-            "name": source.name,
-            "split": source.split,
-            "normalisation": source.normalisation,
-            "classes": list(source.classes) if source.classes else None,
-        },
+        "data": data,
         "seeds": [repetition],
     }
     return inputs, targets, meta
@@ -138,7 +130,14 @@ def trained_error(case: Case, images: Images, work: Path) -> float:
         return float(json.loads(place.read_text()))
     model = _model(case, 0).eval()
     size = TEST_IMAGES // _TEST_BATCHES
-    source = open_data(images.spec, split="test", batch_size=size, num_classes=10, name=images.name)
+    source = open_data(
+        images.spec,
+        split="test",
+        batch_size=size,
+        num_classes=10,
+        name=images.name,
+        normalisation=trained_with(case.checkpoint),
+    )
     with torch.no_grad():
         errors = [error_rate(model(inputs), targets) for inputs, targets in source.batches(_TEST_BATCHES)]
     found = float(np.mean(errors))

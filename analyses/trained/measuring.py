@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from common.images import Images
+from common.images import Images, load_batch
 
 from gradflow.checkpoint import load_checkpoint, load_into
-from gradflow.data import open_data
-from gradflow.data.normalisation import kept_normalisation
 from gradflow.models import build_model
 from gradflow.probing import probe
 from gradflow.record import Record, is_record, load_record
@@ -54,30 +52,15 @@ def _measure_one(
     run: Run, weights: Path, images: Images, seed: int, batch_size: int, *, trained: bool
 ) -> Record:
     checkpoint = load_checkpoint(weights)
-    assert checkpoint.data is not None, "a run's checkpoint says what it was trained on"
-    source = open_data(
-        images.spec,
-        split="train",
-        batch_size=batch_size,
-        seed=seed,
-        num_classes=10,
-        name=images.name,
-        normalisation=kept_normalisation(checkpoint.data["normalisation"]),
-    )
+    inputs, targets, data = load_batch(images, batch_size, seed, "train", checkpoint)
     model = build_model(run.network, seed=seed)
     if trained:
         load_into(model, checkpoint)
-    inputs, targets = next(iter(source.batches(1)))
     told = {"name": checkpoint.name, "sha256": checkpoint.sha256, "iteration": checkpoint.iteration}
     meta = {
         "model": {"name": run.network, "options": {}},
         "checkpoint": told if trained else None,
-        "data": {
-            "name": source.name,
-            "split": source.split,
-            "normalisation": source.normalisation,
-            "classes": list(source.classes) if source.classes else None,
-        },
+        "data": data,
         "seeds": [seed],
     }
     return probe(model, inputs, targets, bn="batch", meta=meta)

@@ -60,12 +60,13 @@ def test_trained_weights_are_looked_at_with_running_statistics(tmp_path: Path) -
     """A checkpoint's network is measured in BN mode running, and is said to be trained."""
     model = gradflow.build_model("preact14", seed=5)
     torch.save(model.state_dict(), tmp_path / "ckpt.pt")
-    options = ["--model", "preact14", "--checkpoint", str(tmp_path / "ckpt.pt"), "--batch-size", "3"]
+    options = ["--model", "preact14", "--checkpoint", f"preact14={tmp_path / 'ckpt.pt'}", "--batch-size", "3"]
     page = check_output(run("minus_one", tmp_path, *options), tmp_path / "out", "cancellation")
+    assert "preact14, frozen" in page
     assert "preact14, running" in page
     refused = run("minus_one", tmp_path, "--checkpoint", str(tmp_path / "ckpt.pt"))
     assert refused.exit_code == 2
-    assert "one --model" in refused.output
+    assert "NETWORK=FILE" in refused.output
 
 
 def test_each_samples_numbers_are_those_of_the_record() -> None:
