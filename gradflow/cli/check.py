@@ -70,7 +70,8 @@ def read_spans(
     "--spans",
     metavar="LIST",
     callback=read_spans,
-    help="Spans l-L of unit numbers, such as 0-5,3-9. [default: each unit, and from and to stages' ends]",
+    help="Spans l-L of unit numbers, such as 0-5,3-9; l-(l+1) may be any unit. Equation 9 is left out. [default: "
+    "each unit, and from and to stages' ends]",
 )
 @click.option(
     "--per-sample",
@@ -111,6 +112,9 @@ def command(
         return one.by(check, equations=equations, spans=spans, per_sample=per_sample)
 
     record = measure_and_show(request, words, "checking", one_pass, print_checks)
+    for item in record.meta["skipped"]:
+        if item["what"].startswith("equation"):
+            say(f"{item['what']} skipped: {item['why']}")
     as_written = ~record.checks["form"].str.startswith("masked")
     identities = record.checks[record.checks["equation"].isin(["3", "4", "5"]) & as_written]
     if len(identities) and not identities["expected_to_hold"].any():

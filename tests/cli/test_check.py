@@ -63,6 +63,19 @@ def test_what_cannot_be_checked_is_refused(cli, options: tuple[str, ...], words:
     assert words in cli("check", "--model", "preact20", *SMALL, *options).error
 
 
+def test_what_spans_leave_out_is_said(cli) -> None:
+    """A transition's equation 1 is checked; with the default equations a line names what is left out."""
+    one = cli("check", "--model", "preact20", *SMALL, "--equations", "1", "--spans", "3-4")
+    assert one.status == 0, one.stderr
+    assert "skipped" not in one.stderr
+    result = cli("check", "--model", "preact20", *SMALL, "--spans", "3-4")
+    assert result.status == 0, result.stderr
+    assert "gradflow: equation 9 skipped: it is about the whole network" in result.stderr
+    assert "equations 4, 5, 7, 8 on span 3-4 skipped: its ends have different shapes" in result.stderr
+    skipped = gradflow.load_record("runs/preact20-2").meta["skipped"]
+    assert "equation 9" in {item["what"] for item in skipped}
+
+
 def test_single_samples_are_checked_where_they_are_single(cli) -> None:
     """With frozen statistics every sample is held to the tolerance."""
     result = cli(
