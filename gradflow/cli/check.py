@@ -70,8 +70,8 @@ def read_spans(
     "--spans",
     metavar="LIST",
     callback=read_spans,
-    help="Spans l-L of unit numbers, such as 0-5,3-9; l-(l+1) may be any unit. Equation 9 is left out. [default: "
-    "each unit, and from and to stages' ends]",
+    help="Spans l-L of unit numbers, such as 0-5,3-9; l-(l+1) may be any unit. Equation 9 is left out. "
+    "[default: each unit, and from and to stages' ends]",
 )
 @click.option(
     "--per-sample",
