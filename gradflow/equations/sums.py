@@ -13,7 +13,6 @@ one place; it takes maps that multiply element by element.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,7 +47,7 @@ class Residual:
     Attributes:
         norm: ‖left − right‖, of the batch or of each sample; not finite if a term is not.
         scale: Σ of the norms of the terms that enter, as far as the shortcuts carry them.
-        smallest: the smallest of the terms of which `detectable` tells how small a change is seen.
+        smallest: the norm of the smallest term, as the shortcuts and masks behind it leave it in the end.
     """
 
     norm: Sizes
@@ -61,12 +60,17 @@ class Residual:
         return bool(np.isfinite(self.norm).all() and np.isfinite(self.scale).all())
 
     @property
-    def error(self) -> float | None:
-        """The largest ‖residual‖ / scale, where nothing beside nothing is 0.
+    def nothing(self) -> bool:
+        """Whether every term is zero, and so is what is left: then nothing was compared."""
+        return self.finite and not self.scale.any() and not self.norm.any()
 
-        None if a term is not finite, or something is left where every term is zero.
+    @property
+    def error(self) -> float | None:
+        """The largest ‖residual‖ / scale, over the samples of which a term is not zero.
+
+        None if a term is not finite, every term is zero, or something is left where every term is.
         """
-        if not self.finite:
+        if not self.finite or self.nothing:
             return None
         empty = self.scale == 0
         if (self.norm[empty] > 0).any():
@@ -74,10 +78,22 @@ class Residual:
         return float(np.max(self.norm / np.where(empty, 1.0, self.scale)))
 
     def detectable(self, tolerance: float) -> float | None:
-        """Return the smallest relative change of any one term that leaves the tolerance."""
-        if self.error is None or not (np.isfinite(self.smallest).all() and (self.smallest > 0).all()):
+        """Return a relative change ε of any one term from which on the check fails for certain.
+
+        A term that is c in the end, off by ε, adds a vector of norm ε c to a residual r, so what is
+        left is at least ε c − r. The term also enters the scale S, which it raises by ε S at most.
+        The check fails where ε c − r > t (S + ε S), and that is ε > (t S + r) / (c − t S) for
+        the tolerance t. It is least for the smallest c.
+
+        None if no change of a term is certain to be seen: one is zero, or smaller than what rounding
+        explains.
+        """
+        if self.error is None or not np.isfinite(self.smallest).all():
             return None
-        return float(np.max(tolerance * self.scale / self.smallest))
+        explained = tolerance * self.scale
+        if not (self.smallest > explained).all():
+            return None
+        return float(np.max((explained + self.norm) / (self.smallest - explained)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +111,21 @@ class Carry:
     apply: Callable[[Tensor], Tensor] | None = None
     gain: float = 1.0
     roundings: float = 0.0
+
+    @property
+    def constant(self) -> bool:
+        """Whether it multiplies all elements by one number, and so all norms."""
+        return isinstance(self.factor, float)
+
+    def change(self, change: Tensor) -> Tensor:
+        """Return what becomes of a change of the value, which may be changed in place.
+
+        Where the carry is affine, as a normalisation with its statistics held is, its shift is no part of it.
+        """
+        if self.factor is not None:
+            return self(change)
+        shift = self(torch.zeros_like(change))
+        return self(change).sub_(shift)
 
     def __call__(self, value: Tensor) -> Tensor:
         """Return what becomes of `value`, which may be changed in place."""
@@ -123,16 +154,25 @@ class Along:
     Args:
         value: v at the start; a copy is made.
         norms: takes the norms.
+        size: ‖v‖ at the start.
+        varying: whether some carry is no multiplication by one number. Norms do not tell then how large
+            a term is in the end, for a mask may take all of it or nothing: each one is carried along.
     """
 
     value: Tensor
     norms: Norms
+    size: Sizes
+    varying: bool = False
     scale: Sizes = field(default_factory=lambda: np.zeros(1))
-    smallest: Sizes = field(default_factory=lambda: np.full(1, math.inf))
+    smallest: Sizes = field(init=False)
+    _terms: list[Tensor] = field(default_factory=list)
     _difference: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.value = self.value.clone()
+        self.smallest = self.size
+        if self.varying:
+            self._terms.append(self.value.clone())
 
     def carry(self, before: Carry) -> None:
         """Let the unit's shortcut act on the value."""
@@ -147,6 +187,7 @@ class Along:
             gain = before.gain
         with np.errstate(all="ignore"):  # what is not finite is found in the norms
             self.scale, self.smallest = self.scale * gain, self.smallest * gain
+        self._terms = [before.change(term) for term in self._terms]
 
     def add(self, term: Tensor, size: Sizes, beside: Sizes, after: Carry = UNCHANGED) -> None:
         """Add the branch's `term` of norm `size` to the value, which measured `beside`."""
@@ -154,6 +195,8 @@ class Along:
         self.scale = self.scale + size + beside
         self.smallest = np.minimum(self.smallest, size)
         self.value = after(self.value)
+        if self.varying:
+            self._terms = [after.change(kept) for kept in [*self._terms, term.clone()]]
 
     def weigh(self) -> Sizes:
         """Count the value itself as a term, where none is added to it; return its norm."""
@@ -161,12 +204,15 @@ class Along:
         self.scale = self.scale + size
         return size
 
-    def compare(self, end: Tensor) -> Residual:
-        """Return the residual of ``end = v``."""
+    def compare(self, end: Tensor, size: Sizes) -> Residual:
+        """Return the residual of ``end = v``, where ‖end‖ is `size`."""
         if self._difference is None or self._difference.shape != end.shape:
             self._difference = torch.empty_like(end)
         torch.sub(end, self.value, out=self._difference)
-        return Residual(self.norms(self._difference), self.scale, self.smallest)
+        smallest = self.smallest
+        if self.varying:
+            smallest = np.min([self.norms(term) for term in self._terms], axis=0)
+        return Residual(self.norms(self._difference), self.scale, np.minimum(smallest, size))
 
 
 @dataclass(eq=False)
@@ -176,17 +222,20 @@ class Against:
     Args:
         value: v at the end; a copy is made.
         norms: takes the norms.
+        size: ‖v‖ at the end.
     """
 
     value: Tensor
     norms: Norms
+    size: Sizes
     factor: Factor = 1.0
     scale: Sizes = field(default_factory=lambda: np.zeros(1))
-    smallest: Sizes = field(default_factory=lambda: np.full(1, math.inf))
+    smallest: Sizes = field(init=False)
     _difference: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.value = self.value.clone()
+        self.smallest = self.size
         self._difference = torch.empty_like(self.value)
 
     def add(self, term: Tensor, size: Sizes, beside: Sizes, after: Carry) -> None:
@@ -211,12 +260,13 @@ class Against:
         assert before.factor is not None, "only what acts element by element can be multiplied out"
         self.factor = multiplied(self.factor, before.factor)
 
-    def compare(self, start: Tensor) -> Residual:
-        """Return the residual of ``v − Σ terms = Π factors · start``."""
+    def compare(self, start: Tensor, size: Sizes) -> Residual:
+        """Return the residual of ``v − Σ terms = Π factors · start``, where ‖start‖ is `size`."""
         assert self._difference is not None
         if _is_one(self.factor):
             torch.sub(self.value, start, out=self._difference)
         else:
             torch.mul(start, self.factor, out=self._difference)
+            size = size * abs(self.factor) if isinstance(self.factor, float) else self.norms(self._difference)
             torch.sub(self.value, self._difference, out=self._difference)
-        return Residual(self.norms(self._difference), self.scale, self.smallest)
+        return Residual(self.norms(self._difference), self.scale, np.minimum(self.smallest, size))

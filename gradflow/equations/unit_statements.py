@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,8 @@ def _addition(tensors: Tensors, index: int) -> Residual | None:
         return None
     left = torch.sub(total.double(), shortcut.double()).sub_(branch.double())
     size, beside = tensors.size(branch), tensors.size(shortcut)
-    return Residual(tensors.norms(left), size + beside, size)
+    smallest = np.minimum(np.minimum(size, beside), tensors.size(total))
+    return Residual(tensors.norms(left), size + beside, smallest)
 
 
 def _activation(tensors: Tensors, chain: Chain) -> Verdict:

@@ -110,6 +110,21 @@ def test_nan_weights_fail(cli, tmp_path) -> None:
     assert "a term is not finite" in result.stdout
 
 
+def test_a_network_of_zeros_is_told(cli, tmp_path) -> None:
+    """That 0 = 0 is no agreement: no check holds, none failed, and a line says how many compared nothing."""
+    weights = gradflow.build_model("preact20", width=4).state_dict()
+    zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
+    torch.save(zeros, tmp_path / "zeros.pt")
+    options = ("--equations", "1,2,3,4,5", "--checkpoint", str(tmp_path / "zeros.pt"), "--format", "json")
+    result = cli("check", "--model", "preact20", *SMALL, *options)
+    assert result.status == 0
+    checks = json.loads(result.stdout)["checks"]
+    assert not any(row["holds"] for row in checks)
+    empty = [row for row in checks if "nothing to compare" in (row["finding"] or "")]
+    assert empty
+    assert f"in {len(empty)} of {len(checks)} checks every term was zero" in result.stderr
+
+
 def test_span_beyond_the_network_is_refused(cli) -> None:
     """A span that the network does not have is one line."""
     assert "99" in cli("check", "--model", "preact20", *SMALL, "--spans", "0-99").error
