@@ -37,21 +37,31 @@ def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> I
         )
     if "2" in numbers:
         yield _activation(tensors, chain)
-    for number, variant in (("3", Variant()), ("6", Variant(shortcuts=True))):
-        if number not in numbers or (number == "6" and unit.split is None):
-            continue
-        flow = Flow(tensors, chain, variant, forward=True)
-        residual, reasons = None, list(filter(None, [why_not(unit, variant)]))
-        if not (is_comparable(capture, unit) if number == "3" else _adds_up_to_the_next(capture, unit)):
-            absent = NOT_COMPARABLE
-        elif flow.before(index) is None:
+    asked = [number for number in ("3", "6") if number in numbers and (number == "3" or unit.split)]
+    # Where h is the identity λ is 1 and eq. 6 is eq. 3: what is evaluated once is given for both.
+    together = [asked] if chain.identity else [[number] for number in asked]
+    for same in filter(None, together):
+        variant = Variant(shortcuts="3" not in same and not chain.identity)
+        residual, tolerance, absent = _signal(tensors, chain, variant)
+        reasons = list(filter(None, [why_not(unit, variant)]))
+        for number in same:
+            yield Verdict(number, "forward", span, chain.stage, residual, tolerance, reasons, absent)
+
+
+def _signal(tensors: Tensors, chain: Chain, variant: Variant) -> tuple[Residual | None, float, str]:
+    """Return the residual of x_{l+1} = h(x_l) + F(x_l), its tolerance, and why there is none, if so."""
+    index, capture = chain.first, tensors.capture
+    unit, flow = capture.units[index], Flow(tensors, chain, variant, forward=True)
+    residual, absent = None, NOT_COMPARABLE
+    comparable = _adds_up_to_the_next if variant.shortcuts else is_comparable
+    if comparable(capture, unit):
+        if flow.before(index) is None:
             absent = NOT_EVALUATED
         else:
             ((_, residual),) = flow.along(index, [index + 1])
-            absent = NOT_COMPARABLE
-        roundings = flow.roundings(index, index + 1)
-        tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
-        yield Verdict(number, "forward", span, chain.stage, residual, tolerance, reasons, absent)
+    roundings = flow.roundings(index, index + 1)
+    tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
+    return residual, tolerance, absent
 
 
 def _adds_up_to_the_next(capture: Capture, unit: TracedUnit) -> bool:
