@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gradflow.equations.held import Held, held_shortcut
+from gradflow.equations.residuals import Norms, Residual, Sizes
 from gradflow.equations.spans import Chain
-from gradflow.equations.sums import UNCHANGED, Against, Along, Carry, Norms, Residual, Sizes
+from gradflow.equations.sums import UNCHANGED, Against, Along, Carry
 from gradflow.probing.capture import Capture
 from gradflow.probing.parts import vjp_of_operand
 from gradflow.units.finding import stages

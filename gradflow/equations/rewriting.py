@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.equations.contributions import contribution_norms
-from gradflow.equations.sums import Residual
+from gradflow.equations.residuals import Residual
 from gradflow.equations.verdicts import NOT_COMPARABLE, Verdict
 from gradflow.models import ResidualNetwork
 from gradflow.models.asymmetric import AsymmetricNetwork, has_asymmetric_writing

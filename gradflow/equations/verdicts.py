@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradflow.equations.flows import Variant
+from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Span
 from gradflow.equations.statements import EQUATIONS
-from gradflow.equations.sums import Residual
 from gradflow.probing.capture import Capture
 from gradflow.units.tracing import TracedUnit
 

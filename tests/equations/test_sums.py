@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gradflow.equations.sums import UNCHANGED, Against, Along, Carry, Norms, Residual
+from gradflow.equations.residuals import Norms, Residual
+from gradflow.equations.sums import UNCHANGED, Against, Along, Carry
 
 WHOLE = Norms()
 
