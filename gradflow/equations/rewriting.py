@@ -98,8 +98,7 @@ def asymmetric_writing(
     yield Verdict("9", "outputs", span, 0, outputs, tolerance, (), NOT_COMPARABLE)
     compared = _compared(list(zip(original.gradients, gradients, strict=True)))
     if compared is not None and compared.finite:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            beyond = np.flatnonzero(compared.norm > tolerance * compared.scale)
+        beyond = np.flatnonzero(compared.norm > tolerance * compared.scale)
         doubtful = [int(index) for index in beyond if index < len(parameters)]
         if doubtful:
             with opened() as forward:
