@@ -119,6 +119,11 @@ def same_network(dtype: str, layers: int, reduction: int) -> float:
 
     The estimate of `vector_jacobian_product`, over all `layers` of the network, whose errors
     have independent signs and add in quadrature.
+
+    The gradient of a weight is a sum of contributions, one from each element of what is computed with
+    it. Their errors are relative to them and of independent sign, so the sum is off by this part of
+    the root of the sum of their squares. That is its norm where they are of random sign, too, and
+    more than its norm where they cancel.
     """
     return 2 * math.sqrt(layers) * (math.sqrt(reduction) + 2) * UNIT_ROUNDOFF[dtype]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from full_training.published import Entry
 from gradflow.errors import RecordError
 from gradflow.record import load_record
+from gradflow.training.checkpoints import FOLDER, NEWEST
 
 PACKS = (1, 2, 4)
 """How many runs at a time are tried."""
@@ -118,5 +119,7 @@ class Queue:
 
     def _start(self, entry: Entry, out: Path, minutes: float, *more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "gradflow", "train", *entry.options, *self.options]
-        command += [f"--out={out}", "--resume", f"--stop-after={max(minutes, 0):.4f}", *more]
+        if (out / FOLDER / NEWEST).exists():
+            command.append("--resume")
+        command += [f"--out={out}", f"--stop-after={max(minutes, 0):.4f}", *more]
         return subprocess.Popen(command)

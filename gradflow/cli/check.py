@@ -70,7 +70,8 @@ def read_spans(
     "--spans",
     metavar="LIST",
     callback=read_spans,
-    help="Spans l-L of unit numbers, such as 0-5,3-9. [default: each unit, and from and to stages' ends]",
+    help="Spans l-L of unit numbers, such as 0-5,3-9; l-(l+1) may be any unit. Equation 9 is left out. "
+    "[default: each unit, and from and to stages' ends]",
 )
 @click.option(
     "--per-sample",
@@ -104,6 +105,7 @@ def command(
     from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_checks
     from gradflow.cli.tables import failed_checks
+    from gradflow.equations.verdicts import NOTHING_TO_COMPARE
 
     def one_pass(one: Measurement) -> Record:
         from gradflow.equations import check
@@ -111,10 +113,19 @@ def command(
         return one.by(check, equations=equations, spans=spans, per_sample=per_sample)
 
     record = measure_and_show(request, words, "checking", one_pass, print_checks)
+    for item in record.meta["skipped"]:
+        if item["what"].startswith("equation"):
+            say(f"{item['what']} skipped: {item['why']}")
     as_written = ~record.checks["form"].str.startswith("masked")
     identities = record.checks[record.checks["equation"].isin(["3", "4", "5"]) & as_written]
     if len(identities) and not identities["expected_to_hold"].any():
         say("no unit is an identity with a branch: equations 3 to 5, where not masked, need not hold here")
+    empty = int(record.checks["finding"].str.contains(NOTHING_TO_COMPARE, regex=False).sum())
+    if empty:
+        say(
+            f"in {empty} of {len(record.checks)} checks every term was zero: there was nothing to compare, "
+            "and they neither hold nor fail"
+        )
     failed = len(failed_checks(record.checks))
     if failed:
         say(f"{failed} of {len(record.checks)} checks were expected to hold and did not")

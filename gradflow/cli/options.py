@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,21 @@ BN_MODES = ("batch", "running", "frozen")
 DTYPES = ("float32", "float64", "bfloat16")
 DEVICES = ("auto", "cpu", "cuda")
 FORMATS = ("table", "json", "csv")
+
+
+class FiniteRange(click.FloatRange):
+    """A `FloatRange` that takes neither NaN, which no bound refuses, nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number.
+
+        Raises:
+            BadParameter: if it is none, is not finite, or lies outside the range.
+        """
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            raise click.BadParameter(f"{number} is not a finite number", ctx, param)
+        return number
 
 
 def read_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:

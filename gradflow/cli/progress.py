@@ -62,6 +62,9 @@ class Telling:
     def saved(self, iteration: int) -> None:
         """Nothing is said of a checkpoint."""
 
+    def ended(self) -> None:
+        """Nothing is said of the end."""
+
     @property
     def rate(self) -> float:
         """Iterations a second since this process began."""

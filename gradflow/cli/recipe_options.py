@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from gradflow.cli.options import FiniteRange
+
 
 def read_drops(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
     """Read `32000,48000`: iterations after which the learning rate drops, in order; `none` for no drop.
@@ -29,7 +31,7 @@ def read_drops(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 
 _COUNT = click.IntRange(min=1)
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 _RECIPES = " [default: the recipe's]"
 
 OVERRIDES = (
@@ -59,11 +61,11 @@ OVERRIDES = (
         "--drop-factor", metavar="X", type=_POSITIVE, help="What a drop multiplies it by." + _RECIPES
     ),
     click.option(
-        "--momentum", metavar="X", type=click.FloatRange(0, 1, max_open=True), help="Momentum." + _RECIPES
+        "--momentum", metavar="X", type=FiniteRange(0, 1, max_open=True), help="Momentum." + _RECIPES
     ),
     click.option("--nesterov/--no-nesterov", default=None, help="Nesterov's momentum." + _RECIPES),
     click.option(
-        "--weight-decay", metavar="X", type=click.FloatRange(min=0), help="Of every parameter." + _RECIPES
+        "--weight-decay", metavar="X", type=FiniteRange(min=0), help="Of every parameter." + _RECIPES
     ),
     click.option(
         "--padding",

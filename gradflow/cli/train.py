@@ -9,7 +9,14 @@ import click
 
 from gradflow.cli.failures import INTERRUPTED
 from gradflow.cli.messages import say
-from gradflow.cli.options import DATA_OPTIONS, DEVICES, NETWORK_OPTIONS, UNITS_OPTION, with_options
+from gradflow.cli.options import (
+    DATA_OPTIONS,
+    DEVICES,
+    NETWORK_OPTIONS,
+    UNITS_OPTION,
+    FiniteRange,
+    with_options,
+)
 from gradflow.cli.recipe_options import RECIPE_OPTIONS, recipe_overrides
 from gradflow.cli.training_request import TrainingRequest
 from gradflow.importing import import_dependency
@@ -87,7 +94,7 @@ _OPTIONS = (
     click.option(
         "--stop-after",
         metavar="MINUTES",
-        type=click.FloatRange(min=0),
+        type=FiniteRange(min=0),
         help="End with a checkpoint after so many minutes, to be resumed later.",
     ),
     click.option("--quiet", is_flag=True, help="Say nothing on the way."),

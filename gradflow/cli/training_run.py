@@ -33,6 +33,7 @@ from gradflow.training import (
     train,
 )
 from gradflow.training.directory import LOCK, locked
+from gradflow.training.history import left_before_checkpoint, require_run
 
 if TYPE_CHECKING:
     from gradflow.training import ImageTensors, Outcome, Watcher
@@ -205,6 +206,7 @@ def _check_destination(request: TrainingRequest) -> None:
 
     Raises:
         RecordError: if there is something else, or it cannot be written.
+        TrainingError: if it is to be resumed, and there is no run.
     """
     out = request.out
     if out is None:
@@ -213,7 +215,9 @@ def _check_destination(request: TrainingRequest) -> None:
     if out.exists() and not out.is_dir():
         raise RecordError(f"{out} is a file; choose another --out")
     begun = {entry.name for entry in out.iterdir()} - {LOCK, EVENTS} if out.exists() else set()
-    if begun and not request.resume:  # those two are there as soon as a run tries to begin
+    if request.resume:
+        require_run(out)
+    elif begun and not left_before_checkpoint(out):  # those two are there as soon as a run tries to begin
         raise RecordError(
             f"{out} exists and is kept; continue its run with --resume, or choose another --out"
         )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gradflow.determinism import full_precision
-from gradflow.equations.evaluation import evaluate
+from gradflow.equations.evaluation import evaluate, skipped
 from gradflow.equations.rewriting import Original, asymmetric_writing
 from gradflow.equations.spans import Span
 from gradflow.equations.statements import NUMBERS
@@ -64,7 +64,9 @@ def check(
         bn: as for `probe`. All equations are about the whole batch, so every mode is exact.
         units: as for `probe`.
         equations: which of '1' to '9' and 'plain', the product of a plain network's blocks.
-        spans: pairs (l, L) to check instead of the default ones.
+        spans: pairs (l, L) to check instead of the default ones; a pair (l, l + 1) may be any unit.
+            Equation 9, which is about the whole network, is left out then, and that is said among
+            what the record's metadata name as skipped.
         dtypes: in which to run; the model's own and float64 unless told otherwise.
         per_sample: whether each sample is held to the tolerance, and the worst one is told. Needs
             `bn` 'running' or 'frozen' where there is batch normalisation.
@@ -96,6 +98,7 @@ def check(
     own = next((parameter.dtype for parameter in model.parameters()), torch.get_default_dtype())
     record: Record | None = None
     rows: list[Row] = []
+    left_out: list[dict[str, str]] = []
     for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
         run = model if dtype == own else _copy(model, own).to(dtype)
         given = inputs if dtype == own else cast(inputs, dtype)
@@ -110,6 +113,7 @@ def check(
                 raise ProbeError(_COUPLED.format(bn=bn))
             if capture.passes is not None:
                 record = make_record(model, capture.passes, loss_name(loss, targets), bn, meta)
+            left_out = skipped(capture, numbers, spans)
             rows += evaluate(capture, numbers, spans, name, per_sample=per_sample)
             original = Original.of(capture)
         del capture  # and with it the graph, whose memory the other writing needs
@@ -124,7 +128,8 @@ def check(
         )
     if record is None:
         record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    return replace(record, checks=pd.DataFrame(rows).assign(**record.keys))
+    described = {**record.meta, "skipped": [*record.meta["skipped"], *left_out]}
+    return replace(record, checks=pd.DataFrame(rows).assign(**record.keys), meta=described)
 
 
 def _copy(model: nn.Module, own: torch.dtype) -> nn.Module:

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from gradflow.equations.flows import Tensors
 from gradflow.equations.plain_products import plain_chains, plain_products
+from gradflow.equations.residuals import Norms
 from gradflow.equations.span_statements import SpanStatements
-from gradflow.equations.spans import Chain, Span, chain_of, chains
-from gradflow.equations.sums import Norms
+from gradflow.equations.spans import Chain, Span, chain_of, chains, is_unit, not_comparable
 from gradflow.equations.unit_statements import unit_statements
 from gradflow.equations.verdicts import Row, Verdict
 from gradflow.probing.capture import Capture
@@ -41,6 +41,32 @@ def evaluate(
     return [verdict.row(dtype) for verdict in _verdicts(tensors, numbers, spans)]
 
 
+def skipped(capture: Capture, numbers: Collection[str], spans: Sequence[Span] | None) -> list[dict[str, str]]:
+    """Return what of the equations that are asked for is not evaluated on `spans`, and why.
+
+    Args:
+        capture: the run.
+        numbers: equations that are asked for.
+        spans: pairs (l, L), none of which `evaluate` refuses, or None for the default ones.
+
+    Returns:
+        `what` and `why`, as the record's metadata have them.
+    """
+    if spans is None:
+        return []
+    found: list[dict[str, str]] = []
+    if "9" in numbers:
+        why = "it is about the whole network, and spans were asked for; leave out the spans to have it"
+        found.append({"what": "equation 9", "why": why})
+    known = chains(capture)
+    of_spans = [number for number in numbers if number in OF_SPANS]
+    for first, end in spans if of_spans else ():
+        if chain_of((first, end), known) is None:
+            what = f"equation{'s' if len(of_spans) > 1 else ''} {', '.join(of_spans)} on span {first}-{end}"
+            found.append({"what": what, "why": "its ends have different shapes or were not reached"})
+    return found
+
+
 def _verdicts(tensors: Tensors, numbers: Collection[str], spans: Sequence[Span] | None) -> Iterator[Verdict]:
     capture = tensors.capture
     found, plain = chains(capture), plain_chains(capture)
@@ -51,6 +77,10 @@ def _verdicts(tensors: Tensors, numbers: Collection[str], spans: Sequence[Span] 
         units = [first for first, end in spans if end == first + 1]
         for span in spans:
             chain = chain_of(span, [*found, *plain])
+            if chain is None:
+                if is_unit(span, len(capture.units)) and not set(numbers).isdisjoint(OF_UNITS):
+                    continue  # what is said of one unit needs no chain
+                raise not_comparable(span, [*found, *plain])
             for group, those in ((asked, found), (asked_plain, plain)):
                 if chain in those:
                     group.setdefault(chain, [])

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gradflow.equations.held import Held, held_shortcut
+from gradflow.equations.residuals import Norms, Residual, Sizes
 from gradflow.equations.spans import Chain
-from gradflow.equations.sums import UNCHANGED, Against, Along, Carry, Norms, Residual, Sizes
+from gradflow.equations.sums import UNCHANGED, Against, Along, Carry
 from gradflow.probing.capture import Capture
 from gradflow.probing.parts import vjp_of_operand
 from gradflow.units.finding import stages
@@ -101,31 +102,45 @@ class Flow:
     variant: Variant
     forward: bool
 
-    def value(self, position: int) -> Tensor | None:
-        """Return what was measured at x_l (backward: ∂E/∂x_l), l = `position`."""
-        return self.tensors.wide(self._measured(position))
-
     def along(self, start: int, ends: Sequence[int]) -> Iterator[tuple[int, Residual | None]]:
         """Yield the residual of the span from `start` to each of `ends`, the nearest first."""
-        value = self.value(start)
-        running = None if value is None else Along(value, self.tensors.norms)
+        running = self.begin_along(start)
         for position, unit in self._units(start, sorted(ends, reverse=not self.forward)[-1], along=True):
             if running is not None and not self._pass(running, unit):
                 running = None
             if position in ends:
-                at_end = self.value(position)
-                yield position, None if running is None or at_end is None else running.compare(at_end)
+                at_end = self._measured(position)
+                yield position, None if running is None or at_end is None else self._compare(running, at_end)
 
     def against(self, end: int, starts: Sequence[int]) -> Iterator[tuple[int, Residual | None]]:
         """Yield the residual of the span from each of `starts` to `end`, the nearest first."""
-        value = self.value(end)
-        running = None if value is None else Against(value, self.tensors.norms)
+        value = self._measured(end)
+        running = None
+        if value is not None:
+            running = Against(value.detach().double(), self.tensors.norms, self.tensors.size(value))
         for position, unit in self._units(end, sorted(starts, reverse=self.forward)[-1], along=False):
             if running is not None and not self._pass(running, unit):
                 running = None
             if position in starts:
-                at_start = self.value(position)
-                yield position, None if running is None or at_start is None else running.compare(at_start)
+                at_start = self._measured(position)
+                yield (
+                    position,
+                    None if running is None or at_start is None else self._compare(running, at_start),
+                )
+
+    def begin_along(self, start: int, *, follow: bool = True) -> Along | None:
+        """Return what grows a span from a position; None if nothing was measured there.
+
+        Args:
+            start: the position.
+            follow: whether it is to know how large each term is in the end.
+        """
+        value = self._measured(start)
+        if value is None:
+            return None
+        return Along(
+            value.detach().double(), self.tensors.norms, self.tensors.size(value), follow and self._varies
+        )
 
     def multiplies(self) -> bool:
         """Whether every unit of the chain acts element by element, so that `against` can be had."""
@@ -156,6 +171,18 @@ class Flow:
         return max(
             (carry.roundings for unit in range(first, end) if (carry := self._shortcut(unit))), default=0.0
         )
+
+    @cached_property
+    def _varies(self) -> bool:
+        """Whether some unit does more to the value than multiply it by one number."""
+        return not all(
+            carry is None or carry.constant
+            for unit in range(self.chain.first, self.chain.end)
+            for carry in (self.before(unit), self.after(unit))
+        )
+
+    def _compare(self, running: Along | Against, measured: Tensor) -> Residual:
+        return running.compare(measured.detach().double(), self.tensors.size(measured))
 
     def _pass(self, running: Along | Against, unit: int) -> bool:
         """Let a unit act on the running value; return whether all that takes was there."""

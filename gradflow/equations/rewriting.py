@@ -2,20 +2,28 @@
 
 x_{l+1} = x_l + F(f̂(x_l)): the activation stands behind the addition and acts on the branch of
 the next unit alone. The network is built again in that writing on the same weights, run on the
-same batch, and its outputs and gradients are compared.
+same batch, and its outputs and gradients are compared, each tensor beside its own norm.
+
+With a gate the two writings add up the gradient of x_l in another order, so they differ by rounding. Where
+the contributions to a weight's gradient cancel (a gate's bias before a normalisation that does not see it,
+for instance), what rounding left is small beside them and not beside their sum. A tensor whose difference
+exceeds what its own norm explains is therefore held to what enters it (`contributions`), which is
+larger; the others need no such measurement, for beside what enters them they are closer still.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gradflow.equations.sums import Residual
+from gradflow.equations.contributions import contribution_norms
+from gradflow.equations.residuals import Residual
 from gradflow.equations.verdicts import NOT_COMPARABLE, Verdict
 from gradflow.models import ResidualNetwork
 from gradflow.models.asymmetric import AsymmetricNetwork, has_asymmetric_writing
@@ -79,39 +87,40 @@ def asymmetric_writing(
         yield Verdict("9", "outputs", span, 0, None, tolerance, [reason], "it is not evaluated")
         return
     assert isinstance(model, ResidualNetwork)
-    outputs, gradients = _run(AsymmetricNetwork(model), model, inputs, targets, loss=loss, bn=bn)
-    pairs: dict[str, list[tuple[Any, Any]]] = {
-        "outputs": [(original.outputs, outputs)],
-        "gradients": list(zip(original.gradients, gradients, strict=True)),
-    }
-    for form, compared in pairs.items():
-        yield Verdict("9", form, span, 0, _worst(compared), tolerance, (), NOT_COMPARABLE)
-
-
-def _run(
-    rewritten: nn.Module,
-    model: nn.Module,
-    inputs: Inputs,
-    targets: Any,
-    *,
-    loss: Loss | None,
-    bn: BatchNormMode,
-) -> tuple[Tensor, Sequence[Tensor | None]]:
-    """Return what the rewritten network puts out, and its gradients in the model's own order."""
-    with traced_forward(
-        rewritten, inputs, targets, Bystander(), loss=loss, bn=bn, units=None, keep_outputs=True
-    ) as forward:
+    opened = partial(
+        traced_forward, AsymmetricNetwork(model), inputs, targets, Bystander(), loss=loss, bn=bn, units=None
+    )
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    with opened(keep_outputs=True) as forward:
         forward.tracer.forget_graph()
-        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         gradients = torch.autograd.grad(forward.value, [*parameters, *forward.leaves], allow_unused=True)
-        return forward.outputs, gradients
+        outputs = _compared([(original.outputs, forward.outputs)])
+    yield Verdict("9", "outputs", span, 0, outputs, tolerance, (), NOT_COMPARABLE)
+    compared = _compared(list(zip(original.gradients, gradients, strict=True)))
+    if compared is not None and compared.finite:
+        beyond = np.flatnonzero(compared.norm > tolerance * compared.scale)
+        doubtful = [int(index) for index in beyond if index < len(parameters)]
+        if doubtful:
+            with opened() as forward:
+                forward.tracer.forget_graph()
+                entering = contribution_norms(forward.value, [parameters[index] for index in doubtful])
+            # Of both writings: two sums of the same contributions are compared.
+            scale = compared.scale.copy()
+            scale[doubtful] = np.maximum(scale[doubtful], 2 * np.array(entering))
+            compared = replace(compared, scale=scale)
+    yield Verdict("9", "gradients", span, 0, compared, tolerance, (), NOT_COMPARABLE)
 
 
-def _worst(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> Residual | None:
-    """Return the residuals of all pairs of tensors, each beside its own size."""
-    norms, scales, smallest = [], [], []
+def _compared(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> Residual | None:
+    """Return the residuals of all pairs of tensors, each beside its own size; 0 for a pair of none."""
+    norms: list[float] = []
+    scales: list[float] = []
+    smallest: list[float] = []
     for first, second in pairs:
         if first is None and second is None:
+            norms.append(0.0)
+            scales.append(0.0)
+            smallest.append(np.inf)
             continue
         if first is None or second is None or first.shape != second.shape:
             return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gradflow.equations.flows import Flow, Tensors, Variant
+from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Chain, Span
-from gradflow.equations.sums import Along, Residual
 from gradflow.equations.verdicts import NOT_EVALUATED, Verdict, why_not, why_not_backward
 from gradflow.tolerances import carried_sum, sum_of_terms, vector_jacobian_product
 
@@ -152,7 +153,13 @@ class SpanStatements:
             if vjps is not None and size is not None and whole is not None:
                 left = torch.sub(whole.double(), arriving[start - first].double())
                 left.sub_(vjps[start - first].double())
-                residual = replace(size, norm=self._tensors.norms(left))
+                came, norms = arriving[start - first], self._tensors.norms
+                sizes_of_terms = (
+                    self._tensors.size(whole),
+                    self._tensors.size(came) if came is at_end else norms(came.double()),
+                    norms(vjps[start - first].double()),
+                )
+                residual = replace(size, norm=norms(left), smallest=np.min(sizes_of_terms, axis=0))
             yield from self._say(case, ("5", "8"), "vjp", (start, end), residual)
 
     def _blocked(
@@ -160,8 +167,7 @@ class SpanStatements:
     ) -> Iterator[tuple[int, Residual | None]]:
         """Yield the residual of Π h′_i ∂E/∂x_L and what arrived with the branches blocked."""
         flow = Flow(self._tensors, self._chain, case.variant, forward=False)
-        value = flow.value(end)
-        running = None if value is None else Along(value, self._tensors.norms)
+        running = flow.begin_along(end, follow=False)
         for unit in range(end - 1, min(starts) - 1, -1):
             before = flow.before(unit)
             if running is None or before is None:
@@ -169,7 +175,9 @@ class SpanStatements:
             running.carry(before)
             size = running.weigh()
             if unit in starts:
-                yield unit, replace(running.compare(arrived[unit - first].double()), smallest=size)
+                compared = running.compare(arrived[unit - first].double(), size)
+                # The product is the one term, and what one of its factors is off by, all of it is.
+                yield unit, replace(compared, smallest=size)
 
     def _underflow(self, product: Residual, arrived: Tensor) -> str | None:
         """Say if a product of factors is too small for the dtype: then rounding is no longer relative.

@@ -56,18 +56,22 @@ def is_comparable(capture: Capture, unit: TracedUnit) -> bool:
     return x is not None and out is not None and x.shape == branch.shape == out.shape
 
 
-def chain_of(span: Span, found: Sequence[Chain]) -> Chain:
-    """Return the chain that holds `span`.
+def is_unit(span: Span, count: int) -> bool:
+    """Whether `span` is one of `count` units: of that eq. 1, 2, 3 and 6 speak, whatever its shapes."""
+    return 0 <= span[0] < count and span[1] == span[0] + 1
 
-    Raises:
-        ProbeError: if none does: the span crosses a stage or holds a unit of another form.
-    """
+
+def chain_of(span: Span, found: Sequence[Chain]) -> Chain | None:
+    """Return the chain that holds `span`; None if it crosses a stage or holds a unit of another form."""
     first, end = span
-    for chain in found:
-        if chain.first <= first < end <= chain.end:
-            return chain
+    return next((chain for chain in found if chain.first <= first < end <= chain.end), None)
+
+
+def not_comparable(span: Span, found: Sequence[Chain]) -> ProbeError:
+    """Return the error that refuses a span that no chain holds, and names those that there are."""
+    first, end = span
     allowed = ", ".join(f"{chain.first}-{chain.end}" for chain in found) or "none"
-    raise ProbeError(
+    return ProbeError(
         f"span {first}-{end} cannot be compared: x_{first} and x_{end} must be of one stage, with units of "
         f"one form between them; spans may lie inside {allowed}"
     )

@@ -1,4 +1,4 @@
-"""The two ways in which a span's statement is evaluated, and what is left of it: the residual.
+"""The two ways in which a span's statement is evaluated.
 
 Every equation here has one shape. Along a span a value v goes from unit to unit, forward from x_l
 to x_L or backward from ∂E/∂x_L to ∂E/∂x_l; each unit carries it on and adds its branch's term,
@@ -13,71 +13,15 @@ one place; it takes maps that multiply element by element.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gradflow.equations.operations import Factor
-
-Sizes = NDArray[np.float64]
-"""Norms: one number, or one a sample."""
-
-
-@dataclass(frozen=True)
-class Norms:
-    """Takes norms of tensors in float64: of the whole batch, or sample by sample."""
-
-    per_sample: bool = False
-
-    def __call__(self, value: Tensor) -> Sizes:
-        """Return ‖value‖, shape (1,), or of each sample, shape (batch,)."""
-        rows = value.flatten(1) if self.per_sample else value
-        norm = torch.linalg.vector_norm(rows, dim=1 if self.per_sample else None)
-        return np.atleast_1d(norm.cpu().numpy())
-
-
-@dataclass(frozen=True)
-class Residual:
-    """How far a statement is off, and what that has to be compared with.
-
-    Attributes:
-        norm: ‖left − right‖, of the batch or of each sample; not finite if a term is not.
-        scale: Σ of the norms of the terms that enter, as far as the shortcuts carry them.
-        smallest: the smallest of the terms of which `detectable` tells how small a change is seen.
-    """
-
-    norm: Sizes
-    scale: Sizes
-    smallest: Sizes
-
-    @property
-    def finite(self) -> bool:
-        """Whether every term is a number."""
-        return bool(np.isfinite(self.norm).all() and np.isfinite(self.scale).all())
-
-    @property
-    def error(self) -> float | None:
-        """The largest ‖residual‖ / scale, where nothing beside nothing is 0.
-
-        None if a term is not finite, or something is left where every term is zero.
-        """
-        if not self.finite:
-            return None
-        empty = self.scale == 0
-        if (self.norm[empty] > 0).any():
-            return None
-        return float(np.max(self.norm / np.where(empty, 1.0, self.scale)))
-
-    def detectable(self, tolerance: float) -> float | None:
-        """Return the smallest relative change of any one term that leaves the tolerance."""
-        if self.error is None or not (np.isfinite(self.smallest).all() and (self.smallest > 0).all()):
-            return None
-        return float(np.max(tolerance * self.scale / self.smallest))
+from gradflow.equations.residuals import Norms, Residual, Sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +39,21 @@ class Carry:
     apply: Callable[[Tensor], Tensor] | None = None
     gain: float = 1.0
     roundings: float = 0.0
+
+    @property
+    def constant(self) -> bool:
+        """Whether it multiplies all elements by one number, and so all norms."""
+        return isinstance(self.factor, float)
+
+    def change(self, change: Tensor) -> Tensor:
+        """Return what becomes of a change of the value, which may be changed in place.
+
+        Where the carry is affine, as a normalisation with its statistics held is, its shift is no part of it.
+        """
+        if self.factor is not None:
+            return self(change)
+        shift = self(torch.zeros_like(change))
+        return self(change).sub_(shift)
 
     def __call__(self, value: Tensor) -> Tensor:
         """Return what becomes of `value`, which may be changed in place."""
@@ -123,16 +82,25 @@ class Along:
     Args:
         value: v at the start; a copy is made.
         norms: takes the norms.
+        size: ‖v‖ at the start.
+        varying: whether some carry is no multiplication by one number. Norms do not tell then how large
+            a term is in the end, for a mask may take all of it or nothing: each one is carried along.
     """
 
     value: Tensor
     norms: Norms
+    size: Sizes
+    varying: bool = False
     scale: Sizes = field(default_factory=lambda: np.zeros(1))
-    smallest: Sizes = field(default_factory=lambda: np.full(1, math.inf))
+    smallest: Sizes = field(init=False)
+    _terms: list[Tensor] = field(default_factory=list)
     _difference: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.value = self.value.clone()
+        self.smallest = self.size
+        if self.varying:
+            self._terms.append(self.value.clone())
 
     def carry(self, before: Carry) -> None:
         """Let the unit's shortcut act on the value."""
@@ -147,6 +115,7 @@ class Along:
             gain = before.gain
         with np.errstate(all="ignore"):  # what is not finite is found in the norms
             self.scale, self.smallest = self.scale * gain, self.smallest * gain
+        self._terms = [before.change(term) for term in self._terms]
 
     def add(self, term: Tensor, size: Sizes, beside: Sizes, after: Carry = UNCHANGED) -> None:
         """Add the branch's `term` of norm `size` to the value, which measured `beside`."""
@@ -154,6 +123,8 @@ class Along:
         self.scale = self.scale + size + beside
         self.smallest = np.minimum(self.smallest, size)
         self.value = after(self.value)
+        if self.varying:
+            self._terms = [after.change(kept) for kept in [*self._terms, term.clone()]]
 
     def weigh(self) -> Sizes:
         """Count the value itself as a term, where none is added to it; return its norm."""
@@ -161,12 +132,15 @@ class Along:
         self.scale = self.scale + size
         return size
 
-    def compare(self, end: Tensor) -> Residual:
-        """Return the residual of ``end = v``."""
+    def compare(self, end: Tensor, size: Sizes) -> Residual:
+        """Return the residual of ``end = v``, where ‖end‖ is `size`."""
         if self._difference is None or self._difference.shape != end.shape:
             self._difference = torch.empty_like(end)
         torch.sub(end, self.value, out=self._difference)
-        return Residual(self.norms(self._difference), self.scale, self.smallest)
+        smallest = self.smallest
+        if self.varying:
+            smallest = np.min([self.norms(term) for term in self._terms], axis=0)
+        return Residual(self.norms(self._difference), self.scale, np.minimum(smallest, size))
 
 
 @dataclass(eq=False)
@@ -176,17 +150,20 @@ class Against:
     Args:
         value: v at the end; a copy is made.
         norms: takes the norms.
+        size: ‖v‖ at the end.
     """
 
     value: Tensor
     norms: Norms
+    size: Sizes
     factor: Factor = 1.0
     scale: Sizes = field(default_factory=lambda: np.zeros(1))
-    smallest: Sizes = field(default_factory=lambda: np.full(1, math.inf))
+    smallest: Sizes = field(init=False)
     _difference: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.value = self.value.clone()
+        self.smallest = self.size
         self._difference = torch.empty_like(self.value)
 
     def add(self, term: Tensor, size: Sizes, beside: Sizes, after: Carry) -> None:
@@ -211,12 +188,13 @@ class Against:
         assert before.factor is not None, "only what acts element by element can be multiplied out"
         self.factor = multiplied(self.factor, before.factor)
 
-    def compare(self, start: Tensor) -> Residual:
-        """Return the residual of ``v − Σ terms = Π factors · start``."""
+    def compare(self, start: Tensor, size: Sizes) -> Residual:
+        """Return the residual of ``v − Σ terms = Π factors · start``, where ‖start‖ is `size`."""
         assert self._difference is not None
         if _is_one(self.factor):
             torch.sub(self.value, start, out=self._difference)
         else:
             torch.mul(start, self.factor, out=self._difference)
+            size = size * abs(self.factor) if isinstance(self.factor, float) else self.norms(self._difference)
             torch.sub(self.value, self._difference, out=self._difference)
-        return Residual(self.norms(self._difference), self.scale, self.smallest)
+        return Residual(self.norms(self._difference), self.scale, np.minimum(self.smallest, size))

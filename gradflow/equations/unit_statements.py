@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gradflow.equations.flows import Flow, Tensors, Variant
 from gradflow.equations.held import held_post_activation
+from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Chain, is_comparable, kind_of
-from gradflow.equations.sums import Residual
 from gradflow.equations.verdicts import NOT_COMPARABLE, NOT_EVALUATED, Verdict, why_not
 from gradflow.probing.capture import Capture
 from gradflow.tolerances import carried_sum, function_value, sum_of_terms
@@ -36,21 +37,31 @@ def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> I
         )
     if "2" in numbers:
         yield _activation(tensors, chain)
-    for number, variant in (("3", Variant()), ("6", Variant(shortcuts=True))):
-        if number not in numbers or (number == "6" and unit.split is None):
-            continue
-        flow = Flow(tensors, chain, variant, forward=True)
-        residual, reasons = None, list(filter(None, [why_not(unit, variant)]))
-        if not (is_comparable(capture, unit) if number == "3" else _adds_up_to_the_next(capture, unit)):
-            absent = NOT_COMPARABLE
-        elif flow.before(index) is None:
+    asked = [number for number in ("3", "6") if number in numbers and (number == "3" or unit.split)]
+    # Where h is the identity λ is 1 and eq. 6 is eq. 3: what is evaluated once is given for both.
+    together = [asked] if chain.identity else [[number] for number in asked]
+    for same in filter(None, together):
+        variant = Variant(shortcuts="3" not in same and not chain.identity)
+        residual, tolerance, absent = _signal(tensors, chain, variant)
+        reasons = list(filter(None, [why_not(unit, variant)]))
+        for number in same:
+            yield Verdict(number, "forward", span, chain.stage, residual, tolerance, reasons, absent)
+
+
+def _signal(tensors: Tensors, chain: Chain, variant: Variant) -> tuple[Residual | None, float, str]:
+    """Return the residual of x_{l+1} = h(x_l) + F(x_l), its tolerance, and why there is none, if so."""
+    index, capture = chain.first, tensors.capture
+    unit, flow = capture.units[index], Flow(tensors, chain, variant, forward=True)
+    residual, absent = None, NOT_COMPARABLE
+    comparable = _adds_up_to_the_next if variant.shortcuts else is_comparable
+    if comparable(capture, unit):
+        if flow.before(index) is None:
             absent = NOT_EVALUATED
         else:
             ((_, residual),) = flow.along(index, [index + 1])
-            absent = NOT_COMPARABLE
-        roundings = flow.roundings(index, index + 1)
-        tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
-        yield Verdict(number, "forward", span, chain.stage, residual, tolerance, reasons, absent)
+    roundings = flow.roundings(index, index + 1)
+    tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
+    return residual, tolerance, absent
 
 
 def _adds_up_to_the_next(capture: Capture, unit: TracedUnit) -> bool:
@@ -68,7 +79,8 @@ def _addition(tensors: Tensors, index: int) -> Residual | None:
         return None
     left = torch.sub(total.double(), shortcut.double()).sub_(branch.double())
     size, beside = tensors.size(branch), tensors.size(shortcut)
-    return Residual(tensors.norms(left), size + beside, size)
+    smallest = np.minimum(np.minimum(size, beside), tensors.size(total))
+    return Residual(tensors.norms(left), size + beside, smallest)
 
 
 def _activation(tensors: Tensors, chain: Chain) -> Verdict:

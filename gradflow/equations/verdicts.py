@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gradflow.equations.flows import Variant
+from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Span
 from gradflow.equations.statements import EQUATIONS
-from gradflow.equations.sums import Residual
 from gradflow.probing.capture import Capture
 from gradflow.units.tracing import TracedUnit
 
@@ -20,6 +20,7 @@ FORMULAS = {(equation.number, equation.form): equation.formula for equation in E
 NOT_COMPARABLE = "its ends have different shapes or were not reached"
 NOT_FINITE = "a term is not finite"
 NOTHING_ENTERS = "its terms are all zero, and something is left"
+NOTHING_TO_COMPARE = "every term is zero, so there was nothing to compare"
 NOT_EVALUATED = "what stands on its way is not among the operations that can be evaluated again"
 
 
@@ -51,9 +52,12 @@ class Verdict:
         """Return the row of the `checks` table."""
         error = self.residual.error if self.residual is not None else None
         finite = self.residual is None or self.residual.finite
+        nothing = self.residual is not None and self.residual.nothing
         reasons = list(self.reasons)
         if self.residual is None:
             reasons.append(self.absent)
+        elif nothing:
+            reasons.append(NOTHING_TO_COMPARE)
         elif error is None:
             reasons.append(NOTHING_ENTERS if finite else NOT_FINITE)
         return {
@@ -67,8 +71,9 @@ class Verdict:
             "error": error,
             "tolerance": self.tolerance,
             "holds": error is not None and error <= self.tolerance,
-            # What could not be compared at all says nothing; what is not finite fails, whatever the form.
-            "expected_to_hold": self.residual is not None and not (self.reasons and finite),
+            # What could not be compared says nothing, and neither does that nothing equals nothing; what is
+            # not finite fails, whatever the form.
+            "expected_to_hold": self.residual is not None and not nothing and not (self.reasons and finite),
             "detectable": self.residual.detectable(self.tolerance) if self.residual is not None else None,
             "finding": "; ".join(reasons) or None,
         }

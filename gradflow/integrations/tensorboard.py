@@ -82,3 +82,8 @@ class TensorBoard:
         """Write out what is held."""
         with explained(self._folder):
             self._writer.flush()
+
+    def ended(self) -> None:
+        """Write out what is held, and close the file."""
+        with explained(self._folder):
+            self._writer.close()

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradflow.errors import ProbeError
+from gradflow.misclassification import misclassified
 
 Loss = Callable[..., Tensor]
 
@@ -92,8 +93,7 @@ def error_rate(outputs: Any, targets: Any) -> float | None:
     if logits.ndim < 2 or (logits.shape[0], *logits.shape[2:]) != tuple(targets.shape):
         return None
     counted = targets != _IGNORED
-    wrong = (logits.argmax(1) != targets) | logits.isnan().any(1)
-    return float(wrong[counted].double().mean())
+    return float(misclassified(logits, targets)[counted].double().mean())
 
 
 def root_of(loss: Tensor) -> Node:

@@ -87,7 +87,7 @@ def mean_square_singular_value(operator: LinearOperator, probes: int, *, seed: i
         seed: of their signs.
 
     Raises:
-        ProbeError: if there are fewer than 2.
+        ProbeError: if there are fewer than 2, or J is not finite.
     """
     if probes < 2:
         raise ProbeError(f"{probes} probe vector has no standard error; take at least 2")
@@ -96,7 +96,7 @@ def mean_square_singular_value(operator: LinearOperator, probes: int, *, seed: i
     squares = np.empty(probes)
     for index in range(probes):
         w = signs.integers(0, 2, rows).astype(operator.dtype) * 2 - 1
-        squares[index] = np.square(operator.rmatvec(w), dtype=np.float64).sum() / columns
+        squares[index] = np.square(_finite(operator.rmatvec(w)), dtype=np.float64).sum() / columns
     return MeanSquare(float(squares.mean()), float(squares.std(ddof=1) / math.sqrt(probes)), probes)
 
 

@@ -64,11 +64,13 @@ def singular_values(
         the record of `probe`, with its tables `jacobians` and `singular_values` filled.
 
     Raises:
-        ProbeError: if there is no such unit or span, or an iteration does not converge.
+        ProbeError: if there is no such unit or span, a weight or a Jacobian is not finite, or an iteration
+            does not converge.
     """
     if largest < 0 or smallest < 0:
         raise ProbeError(f"{largest} largest and {smallest} smallest singular values: expected 0 or more")
     units = units if units is None or isinstance(units, str) else tuple(units)
+    _require_finite(model)
     record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
     jacobians: list[Row] = []
     values: list[Row] = []
@@ -104,6 +106,20 @@ def singular_values(
         jacobians=pd.DataFrame(jacobians).assign(**record.keys),
         singular_values=pd.DataFrame(values).assign(**record.keys),
     )
+
+
+def _require_finite(model: nn.Module) -> None:
+    """Check the weights, wherever they are: a ReLU may keep a NaN out of a Jacobian that it spoils.
+
+    Raises:
+        ProbeError: naming the first parameter with NaN or infinity in it.
+    """
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise ProbeError(
+                f"the parameter {name} is not finite, so the network has no singular values to be trusted; "
+                "look at gradflow probe"
+            )
 
 
 def _asked_for(

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from gradflow.misclassification import misclassified
 from gradflow.training.images import Batches
 from gradflow.training.precision import working_precision
 
@@ -23,7 +24,8 @@ def evaluate(model: nn.Module, data: Batches) -> tuple[float, float]:
         data: its order and crops are not used.
 
     Returns:
-        mean cross-entropy, and the share of images that were put into a wrong class.
+        mean cross-entropy, and the share of images that were put into a wrong class; an image
+        with a NaN among its outputs is.
     """
     count = len(data.images)
     device = data.images.pixels.device
@@ -36,7 +38,7 @@ def evaluate(model: nn.Module, data: Batches) -> tuple[float, float]:
             with working_precision(device):
                 outputs = model(images)
             sums[0] += F.cross_entropy(outputs.float(), targets, reduction="sum")
-            sums[1] += (outputs.argmax(1) != targets).sum()
+            sums[1] += misclassified(outputs, targets).sum()
     finally:
         model.train(was_training)
     loss, wrong = sums.tolist()

@@ -12,6 +12,7 @@ import pandas as pd
 from gradflow.errors import RecordError, TrainingError
 from gradflow.record import Meta, Record, conform, load_record
 from gradflow.record.storage import METADATA_FILE, rewrite_record
+from gradflow.training.checkpoints import FOLDER, NEWEST
 from gradflow.training.numbers import Row
 
 MEASURED = ("units", "parameters", "checks")
@@ -44,6 +45,12 @@ class History:
         """Add rows of the table `steps`."""
         for row in rows:
             self._steps[row["iteration"]] = {"seed": self._seed, "batch_index": 0, **row}
+
+    def cut(self, iteration: int) -> None:
+        """Leave out what was recorded of later iterations than this."""
+        for table, frames in self._frames.items():
+            self._frames[table] = [frame[frame["iteration"] <= iteration] for frame in frames]
+        self._steps = {key: row for key, row in self._steps.items() if key <= iteration}
 
     def add_test(self, iteration: int, loss: float, error: float) -> None:
         """Add what the test data said after an iteration, whose row is there already."""
@@ -97,6 +104,34 @@ def read_history(out: Path, seed: int, iteration: int, *, recorded: bool) -> His
     except RecordError as error:
         raise TrainingError(f"the run cannot be resumed: {error}") from error
     return History(seed, iteration, earlier)
+
+
+def left_before_checkpoint(out: Path) -> bool:
+    """Whether `out` holds the record of a run that was killed before its first checkpoint, and no more.
+
+    Such a record has nothing to lose: the run may begin anew over it.
+    """
+    if not (out / METADATA_FILE).exists() or (out / FOLDER / NEWEST).exists():
+        return False
+    try:
+        training = load_record(out).meta.get("training")
+    except RecordError:
+        return False
+    return training is not None and training["iteration"] == 0
+
+
+def require_run(out: Path) -> None:
+    """Check that there is a run in `out` to be resumed, before anything is made there.
+
+    Raises:
+        TrainingError: if there is no checkpoint.
+    """
+    if not (out / FOLDER / NEWEST).exists():
+        require_no_record(out)
+        raise TrainingError(
+            f"there is no run to resume in '{out}', which holds no {FOLDER}/{NEWEST}; look at --out, or "
+            "begin a run there without --resume"
+        )
 
 
 def require_no_record(out: Path) -> None:

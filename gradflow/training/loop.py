@@ -8,13 +8,13 @@ from typing import Any
 
 from gradflow.data.normalisation import keep_normalisation
 from gradflow.determinism import random_state
-from gradflow.errors import TrainingError
+from gradflow.errors import RecordError, TrainingError
 from gradflow.record.files import sha256
 from gradflow.training import checkpoints
 from gradflow.training.evaluation import evaluate
 from gradflow.training.history import History
 from gradflow.training.images import Batches
-from gradflow.training.numbers import Row, StepNumbers, is_finite
+from gradflow.training.numbers import Row, StepNumbers, is_finite, with_nulls
 from gradflow.training.plan import Locate, OnStep, Outcome, Plan, Watcher
 from gradflow.training.precision import dtype_of
 from gradflow.training.steps import Steps
@@ -59,6 +59,7 @@ class Training:
         self._best: dict[str, float] | None = None
         self._last_error: float | None = None
         self._saved = 0
+        self._saved_as: dict[str, Any] = {}
 
     def resume(self, state: checkpoints.State) -> int:
         """Put everything back as it was when `state` was saved; return the steps done."""
@@ -66,6 +67,10 @@ class Training:
         self._best = state["best"]
         self._last_error = state["last_error"]
         self._saved = int(state["iteration"])
+        if self._steps.job.is_first:
+            # Not what the record says: a run may have been killed between writing the one and the other.
+            content = (self._out / checkpoints.FOLDER / checkpoints.NEWEST).read_bytes()
+            self._name_checkpoint(checkpoints.NEWEST, content)
         return self._saved
 
     def run(self, iteration: int, should_stop: Callable[[], bool]) -> Outcome:
@@ -74,6 +79,13 @@ class Training:
         Raises:
             TrainingError: if the loss or the gradient stops being finite.
         """
+        try:
+            return self._run(iteration, should_stop)
+        finally:
+            for watcher in self._watchers:
+                watcher.ended()
+
+    def _run(self, iteration: int, should_stop: Callable[[], bool]) -> Outcome:
         job, plan, length = self._steps.job, self._plan, self._plan.recipe.length
         waits = job.device.type == "cuda" or job.size > 1
         numbers = StepNumbers(job, _READ_EVERY)
@@ -117,11 +129,31 @@ class Training:
         """
         rows = numbers.read()
         broken = next((row for row in rows if not is_finite(row)), None)
-        if broken is not None:
-            raise TrainingError(self._explain(broken))
-        self._history.add_steps(rows)
+        good = [row for row in rows if broken is None or row["iteration"] < broken["iteration"]]
+        self._history.add_steps(good)
         for watcher in self._watchers:
-            watcher.stepped(rows)
+            watcher.stepped(good)
+        if broken is not None:
+            raise TrainingError(self._explain(broken) + self._keep_until(broken))
+
+    def _keep_until(self, broken: Row) -> str:
+        """Write the record up to the step that failed, which has null for what is not finite.
+
+        The checkpoint stays as it is, and a run that goes on from it cuts the tables back to it.
+
+        Returns:
+            what to add to the failure's line: nothing, or why the record could not be written.
+        """
+        if not self._steps.job.is_first:
+            return ""
+        iteration = broken["iteration"]
+        self._history.add_steps([with_nulls(broken)])
+        self._history.cut(iteration)
+        try:
+            self._history.write(self._out, checkpoint=self._saved_as, training=self._describe(iteration - 1))
+        except RecordError as error:
+            return f". The record ends there, too: {error}"
+        return ""
 
     def _explain(self, row: Row) -> str:
         """Return where numbers stopped being finite; the weights are still those before that step."""
@@ -158,14 +190,15 @@ class Training:
         content = self._pack(iteration)
         if content is None:
             return
-        self._history.write(
-            self._out,
-            checkpoint={"name": name, "sha256": sha256(content), "iteration": iteration},
-            training=self._describe(iteration),
-        )
+        self._name_checkpoint(name, content)
+        self._history.write(self._out, checkpoint=self._saved_as, training=self._describe(iteration))
         checkpoints.write_checkpoint(self._out, name, content)
         for watcher in self._watchers:
             watcher.saved(iteration)
+
+    def _name_checkpoint(self, name: str, content: bytes) -> None:
+        """Keep what the record is to say of the newest checkpoint."""
+        self._saved_as = {"name": name, "sha256": sha256(content), "iteration": self._saved}
 
     def _pack(self, iteration: int) -> bytes | None:
         """Return a checkpoint's bytes; None in all processes but the first, which must call this, too."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gradflow.misclassification import misclassified
 from gradflow.training.job import Job
 
 Row = dict[str, Any]
@@ -37,7 +38,7 @@ class StepNumbers:
         """Add one of `parts` equal parts of the step's batch."""
         row = self._held[len(self._steps) - 1]
         row[0] += loss.detach() / parts
-        row[1] += (outputs.detach().argmax(1) != targets).float().mean() / parts
+        row[1] += misclassified(outputs.detach(), targets).float().mean() / parts
 
     def finish(self, gradient_norm: Tensor) -> Tensor:
         """Finish a step; return 1 if its gradient is not finite, else 0, on the device.
@@ -71,3 +72,8 @@ class StepNumbers:
 def is_finite(row: Row) -> bool:
     """Whether a step's loss and gradient are finite."""
     return all(math.isfinite(row[column]) for column in COLUMNS)
+
+
+def with_nulls(row: Row) -> Row:
+    """Return a step's row as a record has it: null where a number is not finite."""
+    return {key: value if math.isfinite(value) else None for key, value in row.items()}

@@ -43,6 +43,9 @@ class Watcher(Protocol):
     def saved(self, iteration: int) -> None:
         """A checkpoint was written."""
 
+    def ended(self) -> None:
+        """The run ended, or failed: nothing more will be told."""
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:

@@ -13,7 +13,7 @@ from gradflow.determinism import seeded, set_random_state
 from gradflow.errors import TrainingError
 from gradflow.training.checkpoints import read_newest, require_same_run
 from gradflow.training.directory import locked
-from gradflow.training.history import History, read_history, require_no_record
+from gradflow.training.history import History, read_history, require_no_record, require_run
 from gradflow.training.images import Batches, ImageTensors, fit_normalisation
 from gradflow.training.job import Job
 from gradflow.training.loop import Training
@@ -49,7 +49,7 @@ def train(
         plan: recipe, seed and cadences.
         out: the run's directory; nothing else may train there at the same time.
         job: this process's place among those that train together.
-        resume: go on from the newest checkpoint in `out`, if there is one.
+        resume: go on from the newest checkpoint in `out`, which must be there.
         on_step: measures; without it there is no record, for its metadata come from a measurement.
         locate: names the place where numbers stop being finite.
         watchers: called with the steps done, returns whom to tell how the run goes.
@@ -60,6 +60,8 @@ def train(
         RecordError: if `out` cannot be written.
     """
     _require_fitting(train_images, test_images)
+    if resume and job.is_first:
+        require_run(out)
     normalisation = fit_normalisation(plan.recipe.normalisation, train_images)
     recipe = plan.recipe
     data = Batches(train_images, normalisation, recipe.batch_size, plan.seed, recipe.padding, recipe.flip)

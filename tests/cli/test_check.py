@@ -63,6 +63,19 @@ def test_what_cannot_be_checked_is_refused(cli, options: tuple[str, ...], words:
     assert words in cli("check", "--model", "preact20", *SMALL, *options).error
 
 
+def test_what_spans_leave_out_is_said(cli) -> None:
+    """A transition's equation 1 is checked; with the default equations a line names what is left out."""
+    one = cli("check", "--model", "preact20", *SMALL, "--equations", "1", "--spans", "3-4")
+    assert one.status == 0, one.stderr
+    assert "skipped" not in one.stderr
+    result = cli("check", "--model", "preact20", *SMALL, "--spans", "3-4")
+    assert result.status == 0, result.stderr
+    assert "gradflow: equation 9 skipped: it is about the whole network" in result.stderr
+    assert "equations 4, 5, 7, 8 on span 3-4 skipped: its ends have different shapes" in result.stderr
+    skipped = gradflow.load_record("runs/preact20-2").meta["skipped"]
+    assert "equation 9" in {item["what"] for item in skipped}
+
+
 def test_single_samples_are_checked_where_they_are_single(cli) -> None:
     """With frozen statistics every sample is held to the tolerance."""
     result = cli(
@@ -95,6 +108,21 @@ def test_nan_weights_fail(cli, tmp_path) -> None:
     result = cli("check", "--model", "preact20", *SMALL, "--checkpoint", str(tmp_path / "nan.pt"))
     assert result.status == 1
     assert "a term is not finite" in result.stdout
+
+
+def test_a_network_of_zeros_is_told(cli, tmp_path) -> None:
+    """That 0 = 0 is no agreement: no check holds, none failed, and a line says how many compared nothing."""
+    weights = gradflow.build_model("preact20", width=4).state_dict()
+    zeros = {name: torch.zeros_like(value) for name, value in weights.items()}
+    torch.save(zeros, tmp_path / "zeros.pt")
+    options = ("--equations", "1,2,3,4,5", "--checkpoint", str(tmp_path / "zeros.pt"), "--format", "json")
+    result = cli("check", "--model", "preact20", *SMALL, *options)
+    assert result.status == 0
+    checks = json.loads(result.stdout)["checks"]
+    assert not any(row["holds"] for row in checks)
+    empty = [row for row in checks if "nothing to compare" in (row["finding"] or "")]
+    assert empty
+    assert f"in {len(empty)} of {len(checks)} checks every term was zero" in result.stderr
 
 
 def test_span_beyond_the_network_is_refused(cli) -> None:

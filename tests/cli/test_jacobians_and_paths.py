@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 import gradflow
 
@@ -61,6 +62,15 @@ def test_csv_has_the_columns(cli, command: str) -> None:
 def test_impossible_is_one_line(cli, arguments: tuple[str, ...], message: str) -> None:
     """What cannot be measured is refused in one line, with status 2."""
     assert message in cli(arguments[0], *SMALL, *arguments[1:]).error
+
+
+def test_nan_weights_have_no_spectrum(cli, tmp_path) -> None:
+    """A checkpoint with a NaN is refused, though only the mean square is asked for."""
+    weights = gradflow.build_model("preact20", width=2).state_dict()
+    weights["stage1.1.branch.conv1.weight"][0] = float("nan")
+    torch.save(weights, tmp_path / "nan.pt")
+    line = cli("spectrum", *SMALL, "--checkpoint", str(tmp_path / "nan.pt"), "--largest", "0").error
+    assert "the parameter stage1.1.branch.conv1.weight is not finite" in line
 
 
 def test_plain_network_has_no_paths(cli) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from _runs import write_images
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import gradflow
 from gradflow.cli import alongside, training_run
@@ -148,6 +150,15 @@ def test_rate_counts_this_process_only() -> None:
     [
         (["--recipe", "he2017"], "unknown recipe 'he2017' (did you mean"),
         (["--iterations", "5", "--epochs", "1"], "give --iterations or --epochs, not both"),
+        (["--stop-after", "nan"], "'--stop-after': nan is not a finite number"),
+        (["--stop-after", "inf"], "'--stop-after': inf is not a finite number"),
+        (["--stop-after", "-1"], "-1.0 is not in the range x>=0"),
+        (["--learning-rate", "nan"], "'--learning-rate': nan is not a finite number"),
+        (["--weight-decay", "inf"], "'--weight-decay': inf is not a finite number"),
+        (
+            ["--out", "rnu", "--resume"],
+            "there is no run to resume in 'rnu', which holds no checkpoints/newest.pt",
+        ),
         (["--resume"], "--resume continues the run in --out; give --out too"),
         (["--data", "cifar10", "--input-shape", "3,32,32"], "cifar10 is not in"),
         (["--data", "folder:nowhere"], "data folder 'nowhere' does not exist"),
@@ -204,6 +215,32 @@ def test_divergence_names_iteration_and_unit(trains: Cli, tmp_path: Path) -> Non
     assert "start again with a lower --learning-rate" in line
     kept = torch.load(tmp_path / "run/checkpoints/newest.pt")
     assert all(value.isfinite().all() for value in kept["model"].values())
+    assert trains("report", "run").status == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_divergence_leaves_its_last_numbers(trains: Cli, tmp_path: Path) -> None:
+    """The record, and TensorBoard's events on disk, go on to the step that failed."""
+    spoilt = ("--learning-rate", "1e30", "--weight-decay", "1", "--checkpoint-every", "100")
+    line = trains(*SMALL, "--out", "run", *spoilt).error
+    steps = load_record(tmp_path / "run").steps
+    failed = int(steps["iteration"].max())
+    assert f"training diverged at iteration {failed}: " in line
+    assert failed > 1
+    events = EventAccumulator(str(tmp_path / "run/events")).Reload()
+    assert [event.step for event in events.Scalars("train/loss")] == list(range(1, failed))
+
+
+def test_a_run_killed_before_its_first_checkpoint_may_begin_anew(trains: Cli, tmp_path: Path) -> None:
+    """What it left is no run to resume, and nothing that would have to be kept."""
+    assert trains(*SMALL, "--out", "run", "--stop-after", "0").status == 0
+    record = load_record(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    record.meta["training"]["iteration"] = 0
+    record.save(tmp_path / "run")
+    assert "there is no run to resume in 'run'" in trains(*SMALL, "--out", "run", "--resume").error
+    assert trains(*SMALL, "--out", "run").status == 0
+    assert load_record(tmp_path / "run").steps["iteration"].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_divergence_is_located_where_it_is(trains: Cli) -> None:
@@ -221,7 +258,7 @@ def test_divergence_is_located_where_it_is(trains: Cli) -> None:
 def test_directory_in_use_or_taken(trains: Cli, tmp_path: Path) -> None:
     """A directory that another process trains in is refused, and so is one that holds something."""
     with locked(tmp_path / "run"):
-        assert "another process is training in 'run'" in trains(*SMALL, "--out", "run", "--resume").error
+        assert "another process is training in 'run'" in trains(*SMALL, "--out", "run").error
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("…")
     assert "mine exists and is kept; continue its run with --resume" in trains(*SMALL, "--out", "mine").error

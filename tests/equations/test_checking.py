@@ -10,6 +10,7 @@ from left_alone import Snapshot
 from small_networks import Chain, labels, rows, seeded
 
 from gradflow import build_model, check, probe
+from gradflow.equations import unit_statements
 from gradflow.errors import ProbeError
 from gradflow.record.schema import CHECKS
 from gradflow.tolerances import UNIT_ROUNDOFF
@@ -149,6 +150,27 @@ def test_eq_6_holds_where_the_shape_changes(case: cases.Case) -> None:
     for unit in (3, 6):
         assert checks.loc[unit, "expected_to_hold"].all()
         assert checks.loc[unit, "holds"].all()
+
+
+@pytest.mark.parametrize(("scale", "sums"), [(1.0, 3), (0.5, 6)])
+def test_eq_3_and_6_are_one_sum_where_they_are_one(scale: float, sums: int, monkeypatch) -> None:
+    """On identity units the sum is evaluated once for both, in any order of asking; with λ once for each."""
+    real, evaluated = unit_statements.Flow.along, []
+
+    def counting(self, start, ends):
+        evaluated.append(start)
+        return real(self, start, ends)
+
+    monkeypatch.setattr(unit_statements.Flow, "along", counting)
+    model = seeded(lambda: Chain(lambda x, f: x * scale + f(x) if scale != 1 else x + f(x)))
+    checks = check(model, rows(), labels(), equations="36", dtypes=[torch.float64]).checks
+    assert len(evaluated) == sums
+    three, six = (checks[checks["equation"] == number].reset_index(drop=True) for number in "36")
+    assert six["holds"].all()
+    columns = ["span_start", "error", "tolerance", "holds", "expected_to_hold", "detectable"]
+    assert three[columns].equals(six[columns]) == (scale == 1)
+    alone = check(model, rows(), labels(), equations="6", dtypes=[torch.float64]).checks
+    pd.testing.assert_frame_equal(alone, six, check_dtype=False)
 
 
 def test_unscaled_dropout_is_held_too() -> None:

@@ -277,6 +277,49 @@ def test_overflow_never_passes() -> None:
     assert not checks[checks["span_end"] > 1]["holds"].any()
 
 
+def test_a_network_of_zeros_holds_nothing() -> None:
+    """Where every weight is zero, and so is every gradient, 0 = 0 neither holds nor fails."""
+    model = seeded(lambda: Chain(units=3))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    checks = check(model, rows(), labels(), equations="12345678").checks
+    assert set(checks["equation"]) == set("12345678")
+    assert not checks["holds"].any()
+    assert not checks["expected_to_hold"].any()
+    assert checks["error"].isna().all()
+    assert (checks["finding"] == "every term is zero, so there was nothing to compare").all()
+
+
+def test_zero_gradients_hold_nothing_backward() -> None:
+    """A loss that does not change says nothing of gradients; what is said of signals is said as before."""
+    checks = check(seeded(Chain), rows(), loss=lambda outputs: 0 * outputs.sum(), equations="12345678").checks
+    backward = checks["equation"].isin(["5", "8"])
+    assert not checks[backward]["holds"].any()
+    assert not checks[backward]["expected_to_hold"].any()
+    assert checks[backward]["finding"].str.contains("nothing to compare").all()
+    assert checks[~backward]["holds"].all()
+    assert checks[~backward]["finding"].isna().all()
+
+
+def test_something_beside_zeros_fails() -> None:
+    """If one branch is said to add what no other term has in it, that is no 'nothing to compare'."""
+
+    def spoil(capture: Capture) -> None:
+        for kept in (capture.values, capture.gradients):
+            kept.update({port: torch.zeros_like(value) for port, value in kept.items()})
+        for parts in (capture.branches, capture.shortcuts, capture.branch_parts):
+            parts[:] = [torch.zeros_like(part) for part in parts]
+        capture.branches[1] = capture.branches[1] + 1.0
+
+    checks = checks_after(spoil)
+    forward = checks[checks["equation"].isin(["1", "3", "4", "6", "7"])]
+    reached = (forward["span_start"] <= 1) & (forward["span_end"] > 1)
+    assert forward[reached]["expected_to_hold"].all()
+    assert not forward["holds"].any()
+    assert not forward[~reached]["expected_to_hold"].any()
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_one_bad_element_never_passes(bad: float) -> None:
     """A single NaN or infinity in one captured tensor takes away the verdict, not the failure."""

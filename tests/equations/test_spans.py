@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cases
+import pandas as pd
 import pytest
 import torch
 from small_networks import Chain, labels, rows, seeded
@@ -56,7 +57,45 @@ def test_spans_that_are_asked_for() -> None:
         assert set(checks[checks["equation"] == number]["span_start"]) == {2}
 
 
-@pytest.mark.parametrize("span", [(1, 5), (2, 2), (4, 3), (0, 100), (-1, 2), (3, 4)])
+@pytest.mark.parametrize("number", ["1", "2", "3", "6"])
+def test_a_single_unit_may_be_any(number: str) -> None:
+    """What is said of one unit is evaluated on a unit that changes the shape, as without spans."""
+    case = cases.ZOO[0]
+    options = {"equations": number, "dtypes": [torch.float64]}
+    every = check(case.build(), case.inputs(), case.targets(), **options)
+    asked = check(case.build(), case.inputs(), case.targets(), spans=[(3, 4)], **options)
+    expected = every.checks[every.checks["span_start"] == 3].reset_index(drop=True)
+    pd.testing.assert_frame_equal(asked.checks, expected)
+    assert asked.meta["skipped"] == every.meta["skipped"]
+    assert expected["holds"].all() == (number != "3")
+
+
+def test_what_is_not_evaluated_on_spans_is_told() -> None:
+    """Equation 9 has no spans, and sums have none where the shape changes: the record says so."""
+    case = cases.ZOO[0]
+    record = check(case.build(), case.inputs(), case.targets(), spans=[(3, 4), (0, 2)])
+    assert set(record.checks["equation"]) == set("12345678")
+    of_sums = record.checks[record.checks["equation"].isin(["4", "5", "7", "8"])]
+    assert set(zip(of_sums["span_start"], of_sums["span_end"], strict=True)) == {(0, 2)}
+    told = {item["what"]: item["why"] for item in record.meta["skipped"]}
+    assert "whole network" in told["equation 9"]
+    assert "different shapes" in told["equations 4, 5, 7, 8 on span 3-4"]
+    whole = check(case.build(), case.inputs(), case.targets())
+    assert not [item for item in whole.meta["skipped"] if item["what"].startswith("equation")]
+
+
+@pytest.mark.parametrize("span", [(3, 4), (9, 10), (-1, 0)])
+def test_a_single_unit_of_no_chain_has_no_sums(span: tuple[int, int]) -> None:
+    """Where only sums are asked for, or there is no such unit, the span is refused."""
+    case = cases.ZOO[0]
+    with pytest.raises(ProbeError, match=f"span {span[0]}-{span[1]} cannot be compared"):
+        check(case.build(), case.inputs(), case.targets(), spans=[span], equations="45")
+    if span != (3, 4):
+        with pytest.raises(ProbeError, match="cannot be compared"):
+            check(case.build(), case.inputs(), case.targets(), spans=[span], equations="1")
+
+
+@pytest.mark.parametrize("span", [(1, 5), (2, 2), (4, 3), (0, 100), (-1, 2)])
 def test_spans_that_cannot_be_compared_are_refused(span: tuple[int, int]) -> None:
     """A span across a stage, or of no unit, is refused; the error names the spans that there are."""
     case = cases.ZOO[0]

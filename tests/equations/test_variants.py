@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gradflow import build_model, check
 from gradflow.determinism import seeded as seed
 from gradflow.equations import flows, held, rewriting, shortcut_gains
+from gradflow.equations.contributions import contribution_norms
 from gradflow.equations.evaluation import evaluate
 from gradflow.probing.capture import Capture, captured
 
@@ -224,6 +225,88 @@ def test_eq_9_off_by_a_thousandth_is_caught(form: str) -> None:
         verdicts = rewriting.asymmetric_writing(model, original, images, targets, **given)
         held_by_form = {row["form"]: row["holds"] for row in (verdict.row("float64") for verdict in verdicts)}
         assert held_by_form == {"outputs": True, "gradients": True} | ({form: False} if spoilt else {})
+
+
+GATES = ("gate:shortcut,-1", "gate:exclusive,-6")
+
+
+def cancelling(shortcut: str, seed: int) -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
+    """Return a gated network, two images that are nearly one, and a loss in which they cancel."""
+    model = build_model("preact14", width=4, shortcut=shortcut, seed=seed).double()
+    generator = torch.Generator().manual_seed(seed)
+    image, other = torch.randn(2, 3, 8, 8, generator=generator, dtype=torch.float64)
+    weights = torch.randn(10, generator=generator, dtype=torch.float64)
+    return (
+        model,
+        torch.stack([image, image + 1e-6 * other]),
+        lambda outputs: (outputs[0] - outputs[1]) @ weights,
+    )
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("shortcut", GATES)
+def test_eq_9_holds_where_contributions_cancel(shortcut: str, seed: int, monkeypatch) -> None:
+    """Gradients that are a millionth of what enters them agree to rounding of that, and not of themselves."""
+    model, images, loss = cancelling(shortcut, seed)
+    checks = check(model, images, loss=loss, bn="running", equations="9").checks.set_index("form")
+    row = checks.loc["gradients"]
+    assert row["expected_to_hold"]
+    assert row["holds"], row
+    monkeypatch.setattr(rewriting, "contribution_norms", lambda _, weights: [0.0] * len(weights))
+    alone = check(model, images, loss=loss, bn="running", equations="9").checks.set_index("form")
+    assert not alone.loc["gradients", "holds"]
+
+
+@pytest.mark.parametrize("share", [1e-3, 1e-9])
+@pytest.mark.parametrize("shortcut", GATES)
+def test_what_is_off_beside_what_cancels_is_caught(shortcut: str, share: float) -> None:
+    """One gradient that is off by a thousandth of what enters it fails, and so does one of far less."""
+    model, images, loss = cancelling(shortcut, 0)
+    given = {"loss": loss, "bn": "running", "dtype": "float64"}
+    with captured(model, images, loss=loss, bn="running") as capture:
+        original = rewriting.Original.of(capture)
+    (at,) = [
+        index
+        for index, (name, _) in enumerate(model.named_parameters())
+        if name.startswith("stage1.0.") and name.endswith("gate.conv.bias")
+    ]
+    with rewriting.traced_forward(
+        model, images, None, rewriting.Bystander(), loss=loss, bn="running", units=None
+    ) as forward:
+        (enters,) = rewriting.contribution_norms(forward.value, [list(model.parameters())[at]])
+    gradients = list(original.gradients)
+    norm = float(gradients[at].norm())
+    assert norm < 1e-3 * enters
+    gradients[at] = gradients[at] * (1 + share * enters / norm)
+    spoilt = replace(original, gradients=tuple(gradients))
+    held_by_form = {
+        verdict.form: verdict.row("float64")["holds"]
+        for verdict in rewriting.asymmetric_writing(model, spoilt, images, None, **given)
+    }
+    assert held_by_form == {"outputs": True, "gradients": False}
+
+
+def test_contributions_by_hand() -> None:
+    """z = W x + b in two samples with ∂E/∂z = (3, −3): what enters ∂E/∂b is (3² + 3²)^½, and its sum is 0."""
+    layer = nn.Linear(1, 1).double()
+    twice = nn.Linear(1, 1, bias=False).double()
+    inputs = torch.tensor([[2.0], [5.0]], dtype=torch.float64)
+    loss = (3 * layer(inputs)[0] - 3 * layer(inputs)[1]).sum()
+    loss = loss + 2 * twice(inputs)[0].sum() + twice(inputs)[1].sum()
+    unused = nn.Parameter(torch.zeros(1))
+    found = contribution_norms(loss, [layer.bias, layer.weight, twice.weight, unused])
+    assert found[0] == pytest.approx(18**0.5)
+    assert found[1] == pytest.approx((6**2 + 15**2) ** 0.5)
+    assert found[2] == pytest.approx((4**2 + 5**2) ** 0.5)
+    assert found[3] == 0
+
+
+def test_contributions_add_up_in_squares_on_average() -> None:
+    """Over a layer's two samples: (δ_1 ± δ_2)² averages to δ_1² + δ_2², within what eight draws allow."""
+    layer = nn.Conv2d(1, 64, 1).double()
+    inputs = torch.ones(1, 1, 8, 8, dtype=torch.float64)
+    (found,) = contribution_norms(layer(inputs).sum(), [layer.bias])
+    assert found == pytest.approx((64 * 64) ** 0.5, rel=0.25)  # 64 sums of 64 ones each
 
 
 @pytest.mark.parametrize(("seen", "off"), [("values", "product"), ("gradients", "jacobians")])

@@ -107,5 +107,13 @@ def test_not_finite_weights_are_refused() -> None:
     with torch.no_grad():
         model.stage1[1].branch[2].weight[0, 0, 0, 0] = float("nan")
     inputs, targets = images()
-    with pytest.raises(ProbeError, match="not finite"):
-        singular_values(model, inputs.float(), targets, branches=[1], spans=())
+    for asked in ({"branches": [1], "spans": ()}, {"branches": [0], "spans": ()}, {"largest": 0}):
+        with pytest.raises(ProbeError, match=r"parameter stage1\.1\.branch.* is not finite"):
+            singular_values(model, inputs.float(), targets, **asked)
+
+
+def test_a_jacobian_that_overflows_has_no_mean_square() -> None:
+    """Weights that are numbers may make products that are none: no number is given then."""
+    model = LinearBranches(*[torch.full((2, 2), 1e30)] * 3)
+    with pytest.raises(ProbeError, match="the Jacobian is not finite"):
+        singular_values(model, rows(2, 2), loss=lambda outputs: outputs.sum(), largest=0, branches=())

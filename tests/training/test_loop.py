@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,7 +145,88 @@ def test_divergence_stops_before_the_weights_are_spoilt(tmp_path: Path) -> None:
     kept = torch.load(tmp_path / "run/checkpoints/newest.pt")
     assert kept["iteration"] == 4
     assert all(value.isfinite().all() for value in kept["model"].values())
-    assert load_record(tmp_path / "run").steps["iteration"].max() == 4
+
+
+class Watching:
+    """Keeps what a watcher is told of steps and of the end."""
+
+    def __init__(self) -> None:
+        self.stepped_to: list[int] = []
+        self.ends = 0
+
+    def started(self, iteration: int, length: int) -> None:
+        assert self.ends == 0
+
+    def stepped(self, rows: list[dict[str, float]]) -> None:
+        self.stepped_to += [row["iteration"] for row in rows]
+
+    def tested(self, iteration: int, loss: float, error: float) -> None:
+        assert self.ends == 0
+
+    def measured(self, iteration: int, record: Record) -> None:
+        assert self.ends == 0
+
+    def saved(self, iteration: int) -> None:
+        assert self.ends == 0
+
+    def ended(self) -> None:
+        self.ends += 1
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_what_was_measured_until_a_divergence_is_kept(tmp_path: Path, resumed: bool) -> None:
+    """The record goes on to the step that failed, with nulls there; a resume cuts it back."""
+    out, watching = tmp_path / "run", Watching()
+    # The rate is that of warm-up for 6 steps, and then far too high; step 7 spoils what step 8 computes.
+    plan = short_plan(learning_rate=1e30, warmup_learning_rate=1e-3, warmup=6)
+    if resumed:
+        run(out, plan, on_step=probing, should_stop=iter([False] * 5 + [True]).__next__)
+    with pytest.raises(TrainingError, match="training diverged at iteration 8: "):
+        run(out, plan, on_step=probing, resume=resumed, watchers=lambda _: [watching])
+    record = load_record(out)
+    steps = record.steps
+    assert steps["iteration"].tolist() == list(range(1, 9))
+    finite = steps[["loss", "param_grad_norm"]].notna().all(axis=1)
+    assert finite.tolist() == [True] * 7 + [False]
+    assert sorted(record.units["iteration"].unique()) == [0, 2, 4, 6]
+    kept = out / "checkpoints/newest.pt"
+    saved = 6 if resumed else 4
+    assert torch.load(kept)["iteration"] == saved
+    assert record.meta["checkpoint"] == {
+        "name": "newest.pt",
+        "sha256": hashlib.sha256(kept.read_bytes()).hexdigest(),
+        "iteration": saved,
+    }
+    assert record.meta["training"]["iteration"] == 7
+    assert watching.stepped_to == list(range(7 if resumed else 1, 8))
+    assert watching.ends == 1
+    run(out, plan, on_step=probing, resume=True, should_stop=lambda: True)
+    assert load_record(out).steps["iteration"].tolist() == list(range(1, saved + 2))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_image_without_a_largest_output_is_wrong(bad: float) -> None:
+    """A network that puts out NaN alone is wrong about every image, of class 0 too; infinity is a number."""
+    images = some_images(20, seed=1)
+    data = Batches(images, fit_normalisation("pixel-mean", images), 1, 0, padding=0, flip=False)
+
+    class Constant(nn.Module):
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            outputs = torch.zeros(len(inputs), 4)
+            outputs[:, 0] = bad
+            return outputs
+
+    model = Constant()
+    first = int((images.targets == 0).sum())
+    assert 0 < first < 20
+    expected = 1.0 if bad != bad else (20 - first) / 20
+    assert evaluate(model, data)[1] == pytest.approx(expected)
+    numbers = StepNumbers(Job(0, 1, torch.device("cpu")), 1)
+    numbers.begin(1, 0.1)
+    outputs = model(data.plain(slice(None))[0])
+    numbers.add(torch.zeros(()), outputs, images.targets, 1)
+    numbers.finish(torch.ones(()))
+    assert numbers.read()[0]["error"] == pytest.approx(expected)
 
 
 def test_a_broken_step_moves_nothing_however_late_it_is_noticed() -> None:

@@ -255,6 +255,16 @@ def test_another_record_is_not_overwritten(tmp_path: Path) -> None:
         assert (tmp_path / name / "record.json").read_bytes() == before
 
 
+def test_a_run_that_is_not_there_is_not_resumed(tmp_path: Path) -> None:
+    """A mistyped directory is refused, and nothing is made there."""
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        with pytest.raises(TrainingError, match=f"there is no run to resume in '.*{name}'"):
+            run(tmp_path / name, on_step=probing, resume=True)
+    assert not (tmp_path / "nowhere").exists()
+    assert not any((tmp_path / "empty").iterdir())
+
+
 def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
     """While one holds the directory another is refused, and afterwards it is free."""
     with (
