@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gradflow.paths import lesion, path_gradients
     from gradflow.probing import probe
     from gradflow.record import Record, load_record
+    from gradflow.recording import Recorder
     from gradflow.spectrum import singular_values
     from gradflow.units import ResidualUnit, find_units
 
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GradflowError",
     "Record",
+    "Recorder",
     "ResidualUnit",
     "__version__",
     "build_model",
@@ -44,6 +46,7 @@ __all__ = [
 # No submodule may bear one of these names: importing it would put the module in the name's place.
 _HOMES = {
     "Record": "gradflow.record",
+    "Recorder": "gradflow.recording",
     "ResidualUnit": "gradflow.units",
     "build_model": "gradflow.models",
     "check": "gradflow.equations",

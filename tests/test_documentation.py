@@ -34,11 +34,15 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's Python example runs as printed."""
+    """The README's Python examples run as printed, one after the other in one session."""
     monkeypatch.chdir(tmp_path)
-    (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+    session: dict[str, object] = {}
+    examples = blocks("python")
+    assert len(examples) >= 2
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), session)
     assert (tmp_path / "runs/mine/record.json").is_file()
+    assert (tmp_path / "runs/loop/record.json").is_file()
 
 
 def test_readme_options_exist(capsys: pytest.CaptureFixture[str]) -> None:
