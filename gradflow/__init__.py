@@ -43,6 +43,9 @@ __all__ = [
     "singular_values",
 ]
 
+_MODULES = frozenset({"testing"})
+"""Submodules that users reach through the package, loaded on first use, too."""
+
 # No submodule may bear one of these names: importing it would put the module in the name's place.
 _HOMES = {
     "Record": "gradflow.record",
@@ -65,6 +68,8 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: if gradflow has no such name.
     """
+    if name in _MODULES:
+        return importlib.import_module(f"gradflow.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'gradflow' has no attribute '{name}'; it has {', '.join(__all__)}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

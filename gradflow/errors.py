@@ -41,3 +41,7 @@ class RecordError(GradflowError):
 
 class InstallationError(GradflowError):
     """An installed dependency cannot work as installed."""
+
+
+class LimitError(GradflowError):
+    """A limit on the gradient flow says nothing, or nothing about this network."""

@@ -9,7 +9,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradflow import __version__
-from gradflow.plots import format_number
 from gradflow.report.comparability import compact, explain_bn, find_differences
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
@@ -23,6 +22,7 @@ from gradflow.report.tables import (
     stage_table,
     unit_table,
 )
+from gradflow.wording import format_number
 
 
 @dataclass(frozen=True)
