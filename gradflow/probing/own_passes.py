@@ -145,18 +145,23 @@ class OwnPasses:
         """Run a backward pass, and measure it if one of the forward passes is in it.
 
         Raises:
-            ProbeError: if no gradient flows from the loss of a network that ran.
+            ProbeError: if no gradient flows from the loss of a network that ran, or it is no number.
         """
-        if self._depth or not self._forwards or not isinstance(loss, Tensor) or loss.numel() != 1:
+        if self._depth or not self._forwards or not isinstance(loss, Tensor):
             return run(**kwargs)
+        name = type(self._model).__name__
         if loss.grad_fn is None:
             raise ProbeError(
-                f"no gradient flows from the loss of {type(self._model).__name__}: it does not depend on a "
-                "parameter that needs one"
+                f"no gradient flows from the loss of {name}: it does not depend on a parameter that needs one"
             )
         forward = next((one for one in self._forwards if _reaches(loss.grad_fn, one.tracer)), None)
         if forward is None:
             return run(**kwargs)
+        if loss.numel() != 1:
+            raise ProbeError(
+                f"the loss of {name} must be one number, not {tuple(loss.shape)}; reduce it with .mean() or "
+                ".sum() before backward()"
+            )
         self._let_go()
         if self._current_scale is not None:
             self.scale = self._current_scale()
