@@ -321,3 +321,12 @@ def test_findings_close_the_table(cli) -> None:
     assert "the gradient norm" in printed
     for form in ("json", "csv"):
         assert "Findings" not in cli("probe", *SMALL, "--format", form).stdout
+
+
+def test_limits_on_what_a_network_has_not(cli) -> None:
+    """A limit on shortcuts is refused for blocks without one, in a line, and passes nothing in silence."""
+    blocks = ("--model", "plain20", "--width", "4", "--batch-size", "2", "--units", r"stage[1-3]\.[0-9]+")
+    result = cli("probe", *blocks, "--fail-on", "shortcut_share < 0.5")
+    assert result.status == 2
+    assert "gradflow: error: shortcut_share cannot be limited here: no unit of this network" in result.stderr
+    assert cli("probe", *blocks, "--fail-on", "nonfinite").status == 0
