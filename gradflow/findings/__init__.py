@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from gradflow.findings.flow import Measured, Row, describe_flow
-from gradflow.findings.limits import (
-    QUANTITIES,
-    Limit,
-    Violation,
-    describe_violations,
-    find_violations,
-    read_limits,
-)
+from gradflow.findings.limits import QUANTITIES, Limit, read_limits
 from gradflow.findings.nonfinite import describe_nonfinite, locate_nonfinite
 from gradflow.findings.troubles import describe_troubles
+from gradflow.findings.violations import Violation, describe_violations, find_violations
 from gradflow.record import Record
 
 __all__ = [

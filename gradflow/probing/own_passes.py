@@ -8,7 +8,7 @@ that the loop would have had. After that nothing is attached any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
-from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import ProbeError
 from gradflow.probing.batch_norm import BatchNormHandling
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.measuring import make_record, without_collection
+from gradflow.probing.own_backward import BackwardMode, differentiate, leave
 from gradflow.probing.passes import measured, subject
 from gradflow.probing.reductions import Reducer
 from gradflow.probing.traced import TracedForward
@@ -82,7 +82,7 @@ class OwnPasses:
         self._open: _Forward | None = None
         self._depth = 0
         self._hooks = ExitStack()
-        self._mode: _BackwardMode | None = None
+        self._mode: BackwardMode | None = None
 
     @property
     def ran(self) -> bool:
@@ -95,14 +95,14 @@ class OwnPasses:
         self._hooks.callback(before.remove)
         after = self._model.register_forward_hook(self._ends, always_call=True)
         self._hooks.callback(after.remove)
-        self._mode = _BackwardMode(self._backward)
+        self._mode = BackwardMode(self._backward)
         self._mode.__enter__()  # type: ignore[no-untyped-call]
 
     def remove(self) -> None:
         """Take everything away that was installed, and let go of what was traced."""
         self._let_go()
         if self._mode is not None:
-            _leave(self._mode)
+            leave(self._mode)
             self._mode = None
 
     def _let_go(self) -> None:
@@ -172,43 +172,11 @@ class OwnPasses:
                 forward.named,
                 forward.batch,
                 in_place_of_engine=False,  # a pass of somebody else's cannot be run a second time
-                differentiate=partial(_differentiate, run, kwargs),
+                differentiate=partial(differentiate, run, kwargs),
             )
             bn = forward.training
             self.record = make_record(self._model, passes, LOSS, "batch" if bn else "running", self._meta)
         return None
-
-
-class _BackwardMode(TorchFunctionMode):
-    """Shows every call of `backward` to `seen`, which runs it."""
-
-    def __init__(self, seen: Callable[[Callable[..., Any], Any, dict[str, Any]], Any]) -> None:
-        super().__init__()
-        self._seen = seen
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run `func`."""
-        kwargs = kwargs or {}
-        if func is Tensor.backward or func is torch.autograd.backward:
-            what = args[0]
-            loss = what[0] if isinstance(what, (tuple, list)) and len(what) == 1 else what
-            return self._seen(partial(func, *args), loss, kwargs)
-        return func(*args, **kwargs)
-
-
-def _leave(mode: TorchFunctionMode) -> None:
-    """Take `mode` off the stack of function modes, wherever in it it is: others may have come after it."""
-    above: list[Any] = []
-    current = torch.overrides._get_current_function_mode  # noqa: SLF001 - no public name
-    while (top := current()) is not None:  # type: ignore[no-untyped-call]
-        torch.overrides._pop_mode()  # type: ignore[no-untyped-call] # noqa: SLF001 - as above
-        if top is mode:
-            break
-        above.append(top)
-    for other in reversed(above):
-        torch.overrides._push_mode(other)  # type: ignore[no-untyped-call] # noqa: SLF001 - as above
 
 
 def _with_history(value: Any) -> Any:
@@ -216,43 +184,6 @@ def _with_history(value: Any) -> Any:
     if not isinstance(value, Tensor) or value.requires_grad:
         return value
     return traceable(value)[0]
-
-
-def _differentiate(
-    run: Callable[..., Any], kwargs: dict[str, Any], parameters: list[Tensor], again: bool
-) -> Sequence[Tensor | None]:
-    """Run a user's backward pass and return what each parameter got in it.
-
-    Args:
-        run: the pass.
-        kwargs: it is run with.
-        parameters: whose gradients are wanted.
-        again: whether the graph is to be kept.
-    """
-    arrived: dict[int, Tensor] = {}
-
-    def keep(index: int, gradient: Tensor) -> None:
-        arrived[index] = gradient
-
-    fresh = {index for index, parameter in enumerate(parameters) if _gets_its_own(parameter)}
-    with ExitStack() as stack:
-        for index, parameter in enumerate(parameters):
-            if index not in fresh:
-                hook = parameter.register_hook(partial(keep, index))  # type: ignore[no-untyped-call]
-                stack.callback(hook.remove)
-        run(**kwargs | ({"retain_graph": True} if again else {}))
-    return [
-        parameter.grad if index in fresh else arrived.get(index) for index, parameter in enumerate(parameters)
-    ]
-
-
-def _gets_its_own(parameter: Tensor) -> bool:
-    """Whether `.grad` will be this pass's gradient alone, and still be there after it.
-
-    It is added to what is there from an earlier pass, and an optimiser that runs in the backward
-    pass may take it away.
-    """
-    return parameter.grad is None and not getattr(parameter, "_post_accumulate_grad_hooks", None)
 
 
 def _reaches(root: Node, tracer: UnitTracer) -> bool:
