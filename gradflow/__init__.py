@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gradflow.paths import lesion, path_gradients
     from gradflow.probing import probe
     from gradflow.record import Record, load_record
+    from gradflow.recording import Recorder
     from gradflow.spectrum import singular_values
     from gradflow.units import ResidualUnit, find_units
 
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GradflowError",
     "Record",
+    "Recorder",
     "ResidualUnit",
     "__version__",
     "build_model",
@@ -41,9 +43,13 @@ __all__ = [
     "singular_values",
 ]
 
+_MODULES = frozenset({"testing"})
+"""Submodules that users reach through the package, loaded on first use, too."""
+
 # No submodule may bear one of these names: importing it would put the module in the name's place.
 _HOMES = {
     "Record": "gradflow.record",
+    "Recorder": "gradflow.recording",
     "ResidualUnit": "gradflow.units",
     "build_model": "gradflow.models",
     "check": "gradflow.equations",
@@ -62,6 +68,8 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: if gradflow has no such name.
     """
+    if name in _MODULES:
+        return importlib.import_module(f"gradflow.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'gradflow' has no attribute '{name}'; it has {', '.join(__all__)}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

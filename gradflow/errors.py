@@ -45,3 +45,7 @@ class InstallationError(GradflowError):
 
 class ComparisonError(GradflowError):
     """Two records cannot be compared number by number."""
+
+
+class LimitError(GradflowError):
+    """A limit on the gradient flow says nothing, or nothing about this network."""

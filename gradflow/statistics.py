@@ -32,6 +32,13 @@ def find_replicate(frame: Frame) -> str | None:
     return None
 
 
+def last_iteration(frame: Frame) -> Frame:
+    """Return the rows of the last training iteration that `frame` has."""
+    iterations = frame["iteration"].fillna(0)
+    last: Frame = frame.loc[iterations == iterations.max()]
+    return last
+
+
 def is_geometric(column: str) -> bool:
     """Return whether `column` is averaged as logarithms: norms and gains, whose errors are relative."""
     return column.endswith(("norm", "_gain")) or column in {"ratio", "growth", "gradient"}

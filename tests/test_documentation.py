@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -34,11 +35,30 @@ def test_generated_pages_are_up_to_date() -> None:
 
 
 def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's Python example runs as printed."""
+    """The README's Python examples run as printed, one after the other in one session."""
     monkeypatch.chdir(tmp_path)
-    (example,) = blocks("python")
-    exec(compile(example, "README.md", "exec"), {})
+    session: dict[str, object] = {}
+    examples = blocks("python")
+    assert len(examples) >= 2
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), session)
+    tests = [value for name, value in session.items() if name.startswith("test_") and callable(value)]
+    assert len(tests) == 1
+    for test in tests:  # of the example for somebody's test suite
+        test()
     assert (tmp_path / "runs/mine/record.json").is_file()
+    assert (tmp_path / "runs/loop/record.json").is_file()
+
+
+def test_readme_ci_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that the README gives for CI passes as printed, and fails on a tighter limit."""
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks("yaml")
+    (line,) = re.findall(r"run: (gradflow .*)", example)
+    words = shlex.split(line)[1:]
+    assert run(words) == 0
+    conditions = words[words.index("--fail-on") + 1]
+    assert run([*words[:-1], conditions.replace("decay_per_unit > 2", "decay_per_unit > 0.01")]) == 1
 
 
 def test_readme_options_exist(capsys: pytest.CaptureFixture[str]) -> None:

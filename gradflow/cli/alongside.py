@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from torch import Tensor, nn
 
 from gradflow.equations import check
 from gradflow.errors import GradflowError
+from gradflow.findings import locate_nonfinite
 from gradflow.probing import probe
 from gradflow.record import Record
-
-_FORWARD = ("x_norm", "shortcut_norm", "branch_norm", "sum_norm", "out_norm")
-_BACKWARD = ("grad_sum_norm", "grad_out_norm", "grad_shortcut_norm", "grad_branch_norm", "grad_in_norm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,23 +55,4 @@ def locate_divergence(model: nn.Module, images: Tensor, targets: Tensor, *, unit
         record = probe(model, images, targets, units=units)
     except GradflowError as error:
         return f"the units could not be looked at ({error})"
-    spoilt = record.parameters[record.parameters["norm"].isna() | ~np.isfinite(record.parameters["norm"])]
-    if len(spoilt):
-        return f"the parameter {spoilt['name'].iloc[0]} is not finite"
-    forward, backward = _not_finite(record.units, _FORWARD), _not_finite(record.units, _BACKWARD)
-    if len(forward):
-        return f"going forward, it began in unit {_named(forward.iloc[0])}"
-    if len(backward):
-        return f"going backward, it began in unit {_named(backward.iloc[-1])}"
-    return "the units are finite: it began in what follows them"
-
-
-def _not_finite(units: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
-    """Return the rows with a column that some unit has, but that is not finite here."""
-    known = [column for column in columns if not units[column].isna().all()]
-    rows: pd.DataFrame = units[(~np.isfinite(units[known].to_numpy(float))).any(axis=1)]
-    return rows
-
-
-def _named(row: pd.Series[Any]) -> str:
-    return f"{row['unit']} ({row['name']})"
+    return locate_nonfinite(record)

@@ -62,8 +62,8 @@ def application() -> None:
       gradflow probe --model preact164      # measure; the result goes into runs/
       gradflow report                       # a page of figures from runs/, in reports/
 
-    Exit status: 0 done; 1 a check that was expected to hold failed; 2 the call, the checkpoint
-    or the data is unusable; 130 interrupted.
+    Exit status: 0 done; 1 a check that was expected to hold failed, or a unit met a condition of
+    --fail-on; 2 the call, the checkpoint or the data is unusable; 130 interrupted.
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
 
 

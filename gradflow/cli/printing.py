@@ -21,6 +21,7 @@ from gradflow.cli.tables import (
     units_caption,
     units_table,
 )
+from gradflow.findings import findings
 
 if TYPE_CHECKING:
     from gradflow.record import Record
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def print_units(record: Record, form: str, *, folded: bool = True) -> None:
-    """Print the record's units, or with `json` all of it.
+    """Print the record's units and what they mean, or with `json` all of the record.
 
     Args:
         record: what was measured.
@@ -44,6 +45,8 @@ def print_units(record: Record, form: str, *, folded: bool = True) -> None:
             Text(summary(record.meta) + "\n"),
             units_table(record.units, folded=folded),
             Text("\n" + units_caption(record.units)),
+            Text("\nFindings"),
+            *(Text(f"- {sentence}") for sentence in findings(record)),
         )
 
 

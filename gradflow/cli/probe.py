@@ -9,11 +9,39 @@ import click
 from gradflow.cli.failures import CHECK_FAILED
 from gradflow.cli.options import measurement_options
 from gradflow.cli.request import MeasurementRequest
+from gradflow.errors import LimitError
 from gradflow.importing import import_dependency
 
 if TYPE_CHECKING:
     from gradflow.cli.preparing import Measurement
+    from gradflow.findings import Limit
     from gradflow.record import Record
+
+
+def read_conditions(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[Limit, ...]:
+    """Read what to fail on, before anything is measured.
+
+    Raises:
+        BadParameter: if it is of no such form.
+    """
+    if value is None:
+        return ()
+    from gradflow.findings import read_limits
+
+    try:
+        return read_limits(value)
+    except LimitError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
+def require_measuring(*, self_test: bool, explain: bool) -> None:
+    """Check that something is measured that limits can be about.
+
+    Raises:
+        UsageError: if --self-test or --explain takes the measurement's place.
+    """
+    if self_test or explain:
+        raise click.UsageError("--fail-on is about what is measured; leave out --self-test and --explain")
 
 
 @click.command("probe")
@@ -28,12 +56,28 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Instead of measuring, list the units found, and the additions passed over with the reason.",
 )
+@click.option(
+    "--fail-on",
+    "limits",
+    metavar="CONDITIONS",
+    callback=read_conditions,
+    help="Exit with status 1 if a unit meets one of these, such as 'decay_per_unit > 1.5 or nonfinite'; the "
+    "names are decay_per_unit, growth_per_unit, shortcut_share, branch_share, survival and nonfinite.",
+)
 @click.pass_context
-def command(context: click.Context, /, self_test: bool, explain: bool, **options: Any) -> int:
+def command(
+    context: click.Context,
+    /,
+    self_test: bool,
+    explain: bool,
+    limits: tuple[Limit, ...],
+    **options: Any,
+) -> int:
     """Measure how gradients flow through a network, unit by unit, and save a record.
 
     One forward and one backward pass; at every residual unit, what goes through the shortcut and
-    what goes through the branch. The network is not edited.
+    what goes through the branch. The network is not edited. The table is followed by what the numbers
+    mean, in words.
 
     \b
       gradflow probe --model preact164
@@ -41,20 +85,24 @@ def command(context: click.Context, /, self_test: bool, explain: bool, **options
       gradflow probe --model resnet110 --seeds 0-9 --out runs/resnet110-untrained
       gradflow probe --model torchvision:resnet50 --input-shape 3,224,224 --num-classes 1000
       gradflow probe --model mynets:build --data mydata:batches --loss mylosses:smoothed
+      gradflow probe --model preact164 --fail-on 'decay_per_unit > 1.5 or shortcut_share < 0.1'
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
     request = MeasurementRequest(**options)
+    if limits:
+        require_measuring(self_test=self_test, explain=explain)
     import_dependency("torch")
     words: tuple[str, ...] = context.find_root().obj or ()
     if explain:
         return explain_units(request, words)
     if self_test:
         return run_self_test(request, words)
-    return save_and_print(request, words)
+    return save_and_print(request, words, limits)
 
 
-def save_and_print(request: MeasurementRequest, words: tuple[str, ...]) -> int:
-    """Measure every seed and batch, save one record, print it; return the exit status."""
+def save_and_print(request: MeasurementRequest, words: tuple[str, ...], limits: tuple[Limit, ...]) -> int:
+    """Measure every seed and batch, save one record, print it, and hold it to `limits`; return the status."""
     from gradflow.cli.measuring import measure_and_show
+    from gradflow.cli.messages import say
     from gradflow.cli.printing import print_units
 
     def one_pass(one: Measurement) -> Record:
@@ -62,8 +110,15 @@ def save_and_print(request: MeasurementRequest, words: tuple[str, ...]) -> int:
 
         return one.by(probe)
 
-    measure_and_show(request, words, "probing", one_pass, print_units)
-    return 0
+    record = measure_and_show(request, words, "probing", one_pass, print_units)
+    if not limits:
+        return 0
+    from gradflow.findings import find_violations
+
+    violations = find_violations(record, limits)
+    for violation in violations:
+        say(f"failed: {violation}")
+    return CHECK_FAILED if violations else 0
 
 
 def explain_units(request: MeasurementRequest, words: tuple[str, ...]) -> int:

@@ -43,11 +43,12 @@ class TensorBoard:
         """Nothing is written of the beginning."""
 
     def stepped(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write loss, error, gradient norm and learning rate of each step."""
+        """Write loss, error, gradient norm and learning rate of each step, those that it has."""
         with explained(self._folder):
             for row in rows:
                 for tag, column in _SCALARS.items():
-                    self._writer.add_scalar(tag, row[column], row["iteration"])
+                    if column in row:
+                        self._writer.add_scalar(tag, row[column], row["iteration"])
 
     def tested(self, iteration: int, loss: float, error: float) -> None:
         """Write the test data's loss and error, and draw the gradient flow as last measured."""
@@ -87,3 +88,40 @@ class TensorBoard:
         """Write out what is held, and close the file."""
         with explained(self._folder):
             self._writer.close()
+
+    def close(self) -> None:
+        """Draw the gradient flow as last measured, and write out what is held."""
+        self._draw()
+        self.ended()
+
+
+class TensorBoardLogger:
+    """Writes the measurements of a `gradflow.Recorder`.
+
+    Loss, gradient norm and the gradient's ratio over the network are scalars, written each time. Figures
+    are drawn at iteration 0 and when the recorder is left: drawing takes longer than measuring.
+
+    Args:
+        folder: where the event files go.
+        iteration: optimiser steps done, in a run that is resumed: what was written from there on is purged.
+
+    Raises:
+        RecordError: from any method, if the operating system refuses to write.
+    """
+
+    def __init__(self, folder: str | Path, *, iteration: int = 0) -> None:
+        # A recorder measures the weights *after* so many steps once more, so that one is purged too.
+        self._board = TensorBoard(Path(folder), iteration - 1)
+
+    def measured(self, iteration: int, record: Record) -> None:
+        """Write one measurement."""
+        step = record.steps.iloc[-1]
+        self._board.stepped(
+            [{"iteration": iteration, "loss": step["loss"], "param_grad_norm": step["param_grad_norm"]}]
+        )
+        self._board.measured(iteration, record)
+        self._board.saved(iteration)
+
+    def close(self) -> None:
+        """Draw the last measurement, and write out what is held."""
+        self._board.close()

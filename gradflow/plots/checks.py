@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from gradflow.plots.axes import legend, new_figure, say
 from gradflow.plots.network import Network
-from gradflow.plots.style import ALARM, BAND, MUTED, figure_style, format_number
+from gradflow.plots.style import ALARM, BAND, MUTED, figure_style
+from gradflow.wording import format_number
 
 _TITLE = "Equation checks: error over tolerance"
 _ROW = 0.26

@@ -10,7 +10,7 @@ import pandas as pd
 from gradflow.plots.style import network_colour, network_dashes
 from gradflow.record import Record
 from gradflow.record.schema import QUANTILES
-from gradflow.statistics import aggregate, summarise_lesions, with_shares, worst_checks
+from gradflow.statistics import aggregate, last_iteration, summarise_lesions, with_shares, worst_checks
 from gradflow.theory import predicted_branch_share
 
 _PER_SAMPLE = ("cancellation", "survival", "span_cancellation", "span_survival")
@@ -107,13 +107,6 @@ def _over_time(record: Record) -> OverTime | None:
     if steps.empty:
         return None
     return OverTime(steps.sort_values("iteration"), with_shares(record.units))
-
-
-def last_iteration(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the last training iteration that `frame` has."""
-    iterations = frame["iteration"].fillna(0)
-    last: pd.DataFrame = frame.loc[iterations == iterations.max()]
-    return last
 
 
 def networks_from(records: Sequence[Record], labels: Sequence[str]) -> list[Network]:

@@ -15,7 +15,8 @@ from matplotlib.ticker import FuncFormatter
 
 from gradflow.plots.axes import label_units, legend, mark_stages, new_figure, say
 from gradflow.plots.network import Network
-from gradflow.plots.style import ALARM, MUTED, figure_style, format_number
+from gradflow.plots.style import ALARM, MUTED, figure_style
+from gradflow.wording import format_number
 
 _SPANS = "spans from unit l to the end of its run"
 _NO_SHORTCUT = "no value: there is no shortcut,\nor it was not finite"

@@ -18,6 +18,8 @@ import seaborn as sns
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
+from gradflow.wording import format_number
+
 INK = "#1f2328"
 MUTED = "#59636e"
 GRID = "#d9dee4"
@@ -115,22 +117,3 @@ def use_log_axis(axes: Axes, values: np.ndarray) -> None:
     axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_minor_locator(ticker.NullLocator())
     axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: format_number(value)))
-
-
-def format_number(value: float, digits: int = 3) -> str:
-    """Return `value` as people write it: 0.0125, 3.1·10⁻⁸, 10⁻⁸⁰.
-
-    >>> format_number(0.0125), format_number(3.1e-8), format_number(1e-80), format_number(-12.0)
-    ('0.0125', '3.1·10⁻⁸', '10⁻⁸⁰', '−12')
-    """
-    if not math.isfinite(value):
-        return "–"
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:.{digits}g}".replace("-", "−") if abs(value) < 10**digits else f"{value:,.0f}"
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    mantissa = mantissa.rstrip("0").rstrip(".").replace("-", "−") if "." in mantissa else mantissa
-    power = "10" + str(int(exponent)).translate(_SUPERSCRIPTS)
-    return power if mantissa == "1" else f"{mantissa}·{power}"
-
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from gradflow.plots.axes import legend, new_figure, say, stage_bounds
 from gradflow.plots.network import Network
-from gradflow.plots.style import INK, MUTED, figure_style, format_number, use_log_axis
+from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
+from gradflow.wording import format_number
 
 Array = NDArray[np.float64]
 

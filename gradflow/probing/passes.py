@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
 from gradflow.units.runs import Run, identity_runs
 from gradflow.units.tracing import TracedUnit
+
+Differentiate = Callable[[list[Tensor], bool], Sequence[Tensor | None]]
+"""Runs a backward pass, keeping the graph if told so; returns the gradients of the given parameters."""
 
 
 @dataclass(eq=False)
@@ -121,6 +124,7 @@ def measured(
     *,
     in_place_of_engine: bool,
     also: Callable[[PartReader], Listener] | None = None,
+    differentiate: Differentiate | None = None,
 ) -> Passes:
     """Run the backward pass that belongs to `forward`, with everything attached.
 
@@ -132,6 +136,7 @@ def measured(
         in_place_of_engine: as for `PartReader`.
         also: makes a second listener, for which the graph is kept whole, and the inputs'
             gradients are taken, too.
+        differentiate: runs a backward pass of somebody else's; None runs one that touches no `.grad`.
     """
     tracer, value = forward.tracer, forward.value
     parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
@@ -145,10 +150,13 @@ def measured(
     if also is not None or _stands_on_no_parameter(tracer.units, wanted):
         wanted += forward.leaves
     listener: Listener = backward if also is None else Listeners(also(reader), backward)
+    again = reader.needs_graph_again or also is not None
+    gradients: Sequence[Tensor | None]
     with reader.hooked(listener), forward.handling.recomputing():
-        gradients = torch.autograd.grad(
-            value, wanted, allow_unused=True, retain_graph=reader.needs_graph_again or also is not None
-        )
+        if differentiate is None:
+            gradients = torch.autograd.grad(value, wanted, allow_unused=True, retain_graph=again)
+        else:
+            gradients = differentiate(list(parameters.values()), again)
     if reader.needs_graph_again:
         reader.read_mixed(tracer.units, listener)
     return Passes(
@@ -160,7 +168,7 @@ def measured(
         numel=numel,
         parameters=named,
         parameter_gradients=dict(zip(parameters, gradients, strict=False)),
-        input_gradients=gradients[len(parameters) :],
+        input_gradients=tuple(gradients[len(parameters) :]),
         batch=batch,
         value=value.detach(),
         samples_coupled=forward.handling.samples_coupled,

@@ -77,7 +77,7 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: Collecti
     with explained(path):
         # A link is followed: what it points to is replaced, and the link stays.
         place = Path(os.path.realpath(path))
-        _refuse_to_replace(path, place, replace)
+        require_replaceable(path, replace)
         place.parent.mkdir(parents=True, exist_ok=True)
         unfinished = _sibling(place, "unfinished")
         try:
@@ -90,7 +90,17 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: Collecti
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _refuse_to_replace(path: Path, place: Path, replace: Collection[str]) -> None:
+def require_replaceable(path: Path, replace: Collection[str] = ()) -> None:
+    """Check that `write_directory` may write a directory to `path`.
+
+    Args:
+        path: where.
+        replace: as for `write_directory`.
+
+    Raises:
+        RecordError: if something is there that may not be replaced.
+    """
+    place = Path(os.path.realpath(path))
     if not place.exists() or (place.is_dir() and not any(place.iterdir())):
         return
     if not replace:

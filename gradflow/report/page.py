@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from gradflow import __version__
 from gradflow.comparison import compact
-from gradflow.plots import format_number
 from gradflow.report.comparability import explain_bn, find_differences
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
@@ -24,6 +23,7 @@ from gradflow.report.tables import (
     stage_table,
     unit_table,
 )
+from gradflow.wording import format_number
 
 
 @dataclass(frozen=True)

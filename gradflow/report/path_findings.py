@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gradflow.plots import Network, last_iteration
-from gradflow.plots import format_number as number
+from gradflow.plots import Network
 from gradflow.record import Record
-from gradflow.statistics import effective_lengths
+from gradflow.statistics import effective_lengths, last_iteration
+from gradflow.wording import format_number as number
 
 
 def describe_spectrum(network: Network) -> Iterator[str]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from gradflow.errors import RecordError
-from gradflow.plots import Network, last_iteration, network_from
+from gradflow.plots import Network, network_from
 from gradflow.record import Meta, Record, find_records, load_record
-from gradflow.statistics import summarise_stages
+from gradflow.statistics import last_iteration, summarise_stages
 from gradflow.theory import compare
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from gradflow.plots import format_number as number
 from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
+from gradflow.wording import format_number as number
 
 
 def describe_theory(verdicts: pd.DataFrame) -> Iterator[str]:

@@ -19,17 +19,28 @@ from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
 
 
 @contextmanager
-def watching(model: nn.Module, tracer: UnitTracer, selected: Callable[[str], bool] | None) -> Iterator[None]:
+def watching(
+    model: nn.Module,
+    tracer: UnitTracer,
+    selected: Callable[[str], bool] | None,
+    *,
+    begun: bool = False,
+) -> Iterator[None]:
     """Tell `tracer` about the modules of `model` that run while the context is open.
 
     Args:
         model: the network, whose forward pass happens inside.
         tracer: is entered and left with the context.
         selected: names the blocks to measure; None names none.
+        begun: whether the network's own forward has begun, so that hooks on it would come too late.
     """
     with ExitStack() as stack:
         blocks = set(_named_blocks(model, selected)) if selected else set()
+        if begun:
+            tracer.running.append("")
         for name, module in model.named_modules():
+            if begun and module is model:
+                continue
             if name in blocks or _may_add(module):
                 block = _Block(name, tracer) if name in blocks else None
                 running = _Running(name, tracer, block)

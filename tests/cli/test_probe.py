@@ -279,3 +279,54 @@ def test_checkpoint_chooses_the_data_and_other_data_is_said(cli) -> None:
     note = "ckpt.pt was trained on folder:gone and is measured on synthetic"
     assert note in result.stderr
     assert note in gradflow.load_record("runs/preact20-1").meta["notes"]
+
+
+def test_fail_on_ends_with_status_1_and_names_the_unit(cli) -> None:
+    """A condition that a unit meets is status 1 and a line; the record is saved and printed all the same."""
+    result = cli("probe", *SMALL, "--format", "json", "--fail-on", "growth_per_unit > 0.01 or nonfinite")
+    assert result.status == 1
+    (line,) = [line for line in result.stderr.splitlines() if "failed: " in line]
+    assert re.fullmatch(
+        r"gradflow: failed: unit \d+ \(stage\d\.\d, \w+\): growth_per_unit is [\d.]+, "
+        r"and is to be at most 0.01 \(and 8 more units\)",
+        line,
+    )
+    worst = max(
+        json.loads(result.stdout)["units"], key=lambda row: row["grad_in_norm"] / row["grad_out_norm"]
+    )
+    assert f"unit {worst['unit']} " in line
+    assert Path("runs/preact20-1/record.json").is_file()
+    assert cli("probe", *SMALL, "--fail-on", "growth_per_unit > 1000 or nonfinite").status == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--fail-on", "decay > 2"), "'decay' is nothing that can be limited; expected decay_per_unit"),
+        (("--fail-on", "decay_per_unit"), "decay_per_unit takes < or >, and a number"),
+        (("--fail-on", "nonfinite", "--self-test"), "--fail-on is about what is measured"),
+        (("--fail-on", "nonfinite", "--explain"), "--fail-on is about what is measured"),
+    ],
+)
+def test_conditions_that_say_nothing_are_refused(cli, arguments: tuple[str, ...], message: str) -> None:
+    """Before anything is measured, in one line."""
+    assert message in cli("probe", *SMALL, *arguments).error
+    assert not Path("runs").exists()
+
+
+def test_findings_close_the_table(cli) -> None:
+    """The table is followed by sentences; JSON and CSV have none."""
+    printed = " ".join(cli("probe", *SMALL).stdout.split())
+    assert "Findings - Within each stage" in printed
+    assert "the gradient norm" in printed
+    for form in ("json", "csv"):
+        assert "Findings" not in cli("probe", *SMALL, "--format", form).stdout
+
+
+def test_limits_on_what_a_network_has_not(cli) -> None:
+    """A limit on shortcuts is refused for blocks without one, in a line, and passes nothing in silence."""
+    blocks = ("--model", "plain20", "--width", "4", "--batch-size", "2", "--units", r"stage[1-3]\.[0-9]+")
+    result = cli("probe", *blocks, "--fail-on", "shortcut_share < 0.5")
+    assert result.status == 2
+    assert "gradflow: error: shortcut_share cannot be limited here: no unit of this network" in result.stderr
+    assert cli("probe", *blocks, "--fail-on", "nonfinite").status == 0

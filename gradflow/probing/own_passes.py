@@ -1,0 +1,201 @@
+"""Measuring the passes that somebody's own training loop makes, instead of making passes for it.
+
+`probe` runs a network; here its user does. From `install` on, hooks on the network trace its forward
+passes, and a function mode waits for `backward`. The first backward pass that goes through one of
+them is the user's own, with the probe's hooks in it: values, gradients and random numbers are those
+that the loop would have had. After that nothing is attached any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from gradflow.errors import ProbeError
+from gradflow.probing.batch_norm import BatchNormHandling
+from gradflow.probing.forward import ForwardMeasures
+from gradflow.probing.measuring import make_record, without_collection
+from gradflow.probing.own_backward import BackwardMode, differentiate, leave
+from gradflow.probing.passes import measured, subject
+from gradflow.probing.reductions import Reducer
+from gradflow.probing.traced import TracedForward
+from gradflow.record import Record
+from gradflow.units import UnitSelection
+from gradflow.units.calling import traceable
+from gradflow.units.finding import require_units, selector
+from gradflow.units.modules import watching
+from gradflow.units.tracing import UnitTracer
+
+LOSS = "the training loop's"
+"""What a record calls a loss that was computed elsewhere."""
+
+
+@dataclass(eq=False)
+class _Forward:
+    """One forward pass of the network, and what holds on to it while it runs."""
+
+    tracer: UnitTracer
+    observer: ForwardMeasures
+    handling: BatchNormHandling
+    named: dict[str, Tensor]
+    batch: int
+    training: bool
+    stack: ExitStack
+
+
+class OwnPasses:
+    """Measures one forward and one backward pass of `model` that its user makes.
+
+    Args:
+        model: the network, uncompiled.
+        units: as for `probe`.
+        meta: as for `probe`.
+        scale: tells what a mixed-precision scaler multiplies the loss by, at the time of the pass.
+
+    Attributes:
+        record: what was measured, of the loss that was differentiated; None as long as there was none.
+        scale: what that loss was multiplied by.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        units: UnitSelection | None = None,
+        meta: Mapping[str, Any] | None = None,
+        scale: Callable[[], float] | None = None,
+    ) -> None:
+        self.record: Record | None = None
+        self.scale = 1.0
+        self._current_scale = scale
+        self._model = model
+        self._units = units
+        self._meta = meta
+        self._forwards: list[_Forward] = []
+        self._open: _Forward | None = None
+        self._depth = 0
+        self._hooks = ExitStack()
+        self._mode: BackwardMode | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether the network ran with gradients on and found no backward pass yet."""
+        return bool(self._forwards)
+
+    def install(self) -> None:
+        """Begin to wait for the two passes."""
+        before = self._model.register_forward_pre_hook(self._begins, with_kwargs=True)
+        self._hooks.callback(before.remove)
+        after = self._model.register_forward_hook(self._ends, always_call=True)
+        self._hooks.callback(after.remove)
+        self._mode = BackwardMode(self._backward)
+        self._mode.__enter__()  # type: ignore[no-untyped-call]
+
+    def remove(self) -> None:
+        """Take everything away that was installed, and let go of what was traced."""
+        self._let_go()
+        if self._mode is not None:
+            leave(self._mode)
+            self._mode = None
+
+    def _let_go(self) -> None:
+        if self._open is not None:
+            self._open.stack.close()
+            self._open = None
+        self._forwards.clear()
+        self._hooks.close()
+
+    def _begins(
+        self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """Trace the forward pass that begins; its floating-point inputs are given a history for it."""
+        self._depth += 1
+        if self._depth > 1 or not torch.is_grad_enabled():
+            return None
+        batch, named = subject(module, (args, kwargs))
+        observer, handling = ForwardMeasures(Reducer(batch)), BatchNormHandling("batch")
+        selected = selector(self._units)
+        tracer = UnitTracer(observer, selected, handling.overrides)
+        stack = ExitStack()
+        stack.enter_context(without_collection())
+        stack.enter_context(watching(module, tracer, selected, begun=True))
+        self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
+        return tuple(map(_with_history, args)), {name: _with_history(value) for name, value in kwargs.items()}
+
+    def _ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        """Keep the forward pass that ends for its backward pass."""
+        self._depth = max(self._depth - 1, 0)  # another's hook may have raised before ours could count
+        if self._depth or self._open is None:
+            return
+        forward, self._open = self._open, None
+        forward.stack.close()
+        if output is None:
+            return  # it raised: that is what its caller must hear of
+        require_units(module, forward.tracer, self._units)
+        self._forwards.append(forward)
+
+    def _backward(self, run: Callable[..., Any], loss: Any, kwargs: dict[str, Any]) -> Any:
+        """Run a backward pass, and measure it if one of the forward passes is in it.
+
+        Raises:
+            ProbeError: if no gradient flows from the loss of a network that ran, or it is no number.
+        """
+        if self._depth or not self._forwards or not isinstance(loss, Tensor):
+            return run(**kwargs)
+        name = type(self._model).__name__
+        if loss.grad_fn is None:
+            raise ProbeError(
+                f"no gradient flows from the loss of {name}: it does not depend on a parameter that needs one"
+            )
+        forward = next((one for one in self._forwards if _reaches(loss.grad_fn, one.tracer)), None)
+        if forward is None:
+            return run(**kwargs)
+        if loss.numel() != 1:
+            raise ProbeError(
+                f"the loss of {name} must be one number, not {tuple(loss.shape)}; reduce it with .mean() or "
+                ".sum() before backward()"
+            )
+        self._let_go()
+        if self._current_scale is not None:
+            self.scale = self._current_scale()
+        with without_collection():
+            passes = measured(
+                TracedForward(forward.tracer, loss, [], forward.handling),
+                forward.observer,
+                forward.named,
+                forward.batch,
+                in_place_of_engine=False,  # a pass of somebody else's cannot be run a second time
+                differentiate=partial(differentiate, run, kwargs),
+            )
+            bn = forward.training
+            self.record = make_record(self._model, passes, LOSS, "batch" if bn else "running", self._meta)
+        return None
+
+
+def _with_history(value: Any) -> Any:
+    """Give an argument that is a tensor without history one, so that a unit may fork at it."""
+    if not isinstance(value, Tensor) or value.requires_grad:
+        return value
+    return traceable(value)[0]
+
+
+def _reaches(root: Node, tracer: UnitTracer) -> bool:
+    """Whether a backward pass from `root` goes through one of the units."""
+    wanted = {unit.total.node for unit in tracer.units}
+    stack, seen = [root], {root}
+    while stack:
+        node = stack.pop()
+        if node in wanted:
+            return True
+        for origin, _ in node.next_functions:
+            if origin is not None and origin not in seen:
+                seen.add(origin)
+                stack.append(origin)
+    return False

@@ -1,0 +1,240 @@
+"""`Recorder`: a context manager around a training loop that measures every so many of its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+from weakref import WeakSet
+
+import torch
+from torch import nn
+
+from gradflow.errors import ProbeError
+from gradflow.probing.own_passes import OwnPasses
+from gradflow.record import Record
+from gradflow.record.files import require_replaceable
+from gradflow.record.storage import RECORD_FILES
+from gradflow.recording.scaling import unscaled
+from gradflow.recording.stacking import Stack
+from gradflow.units import UnitSelection
+from gradflow.units.eager import eager
+from gradflow.units.finding import selector
+
+_RECORDED: WeakSet[nn.Module] = WeakSet()
+"""Networks that a recorder is watching now: two on one would trace each other's hooks."""
+
+
+class Logger(Protocol):
+    """What is told of each measurement as it comes."""
+
+    def measured(self, iteration: int, record: Record) -> None:
+        """Take the record of one measured step."""
+
+    def close(self) -> None:
+        """Write out what is held; nothing comes after it."""
+
+
+class Recorder:
+    """Measures every `every`-th step of a training loop, in the loop's own passes.
+
+        with gradflow.Recorder(model, every=100, out="runs/mine") as recorder:
+            for inputs, targets in batches:
+                loss = loss_function(model(inputs), targets)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                recorder.step()
+
+    In a measured step the first `backward` that goes through a forward pass of the model is
+    measured, with what `gradflow.probe` measures and by the same means, before anything clips or
+    applies the gradients. No pass is made for it, and weights, buffers, gradients and random numbers
+    are those of a loop without recorder, bit for bit. Between measured steps nothing is attached to
+    the model or to torch.
+
+    Args:
+        model: the network that trains, uncompiled; any module of which `backward` goes through.
+        every: measure the iterations that this divides; the first is iteration 0.
+        out: directory for the record, written when the context closes, also after an exception.
+        force: replace a record that is there.
+        units: as for `gradflow.probe`.
+        iteration: optimiser steps done before the loop begins, in a run that is resumed.
+        scaler: the loop's `torch.amp.GradScaler`, whose scale is then divided out.
+        loggers: are told of each measurement.
+        meta: as for `gradflow.probe`.
+
+    Raises:
+        ProbeError: if `model` is no module, or a compiled one, or `every` is no positive number.
+        RecordError: if something is at `out` that may not be replaced.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        every: int = 100,
+        out: str | Path | None = None,
+        force: bool = False,
+        units: UnitSelection | None = None,
+        iteration: int = 0,
+        scaler: torch.amp.GradScaler | None = None,
+        loggers: Sequence[Logger] = (),
+        meta: Mapping[str, Any] | None = None,
+    ) -> None:
+        _require(model, every, iteration)
+        selector(units)  # a wrong expression is said now, not in the middle of a run
+        self._out = None if out is None else Path(out)
+        self._replaceable = RECORD_FILES if force else frozenset[str]()
+        if self._out is not None:
+            require_replaceable(self._out, self._replaceable)
+        self._model = model
+        self._every = every
+        self._units = units
+        self._scaler = scaler
+        self._loggers = tuple(loggers)
+        self._meta = dict(meta or {})
+        self._stack = Stack()
+        self._iteration = iteration
+        self._watching: OwnPasses | None = None
+        self._entered = self._inside = False
+
+    @property
+    def iteration(self) -> int:
+        """Steps done."""
+        return self._iteration
+
+    @property
+    def record(self) -> Record:
+        """What was measured so far, stacked; the tables' column `iteration` tells the steps apart.
+
+        Raises:
+            ProbeError: if nothing was.
+        """
+        if not len(self._stack):
+            raise ProbeError(
+                "nothing has been measured yet: the first measurement is there after the first "
+                "recorder.step() that follows loss.backward()"
+            )
+        return self._stack.whole()
+
+    def __enter__(self) -> Self:
+        """Begin to watch.
+
+        Raises:
+            ProbeError: if this recorder was entered before, or another is watching the model.
+        """
+        name = type(self._model).__name__
+        if self._entered:
+            raise ProbeError("this recorder was entered before; make a new gradflow.Recorder for each run")
+        if self._model in _RECORDED:
+            raise ProbeError(
+                f"this {name} is being recorded already; leave the other gradflow.Recorder first"
+            )
+        self._entered = self._inside = True
+        _RECORDED.add(self._model)
+        self._watch_if_due()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Take everything away again, and save."""
+        self._inside = False
+        _RECORDED.discard(self._model)
+        if self._watching is not None:
+            self._watching.remove()
+            self._watching = None
+        with ExitStack() as stack:  # one that cannot write must not keep the others from it
+            for logger in self._loggers:
+                stack.callback(logger.close)
+            self.save()
+
+    def step(self) -> None:
+        """Count one step; to be called once at the end of each, after `optimizer.step()`.
+
+        Raises:
+            ProbeError: if the step was to be measured and could not be, or outside the context.
+        """
+        self._iteration += 1
+        if self._watching is None and self._iteration % self._every and self._inside:
+            return
+        self._take()
+        self._watch_if_due()
+
+    def save(self) -> None:
+        """Write what was measured so far to `out`, in place of what was written there before.
+
+        Without `out`, or before the first measurement, there is nothing to do.
+
+        Raises:
+            RecordError: if it cannot be written.
+        """
+        if self._out is not None and len(self._stack):
+            self._stack.whole().save(self._out, force=bool(self._replaceable))
+            self._replaceable = RECORD_FILES
+
+    def _watch_if_due(self) -> None:
+        if self._iteration % self._every:
+            return
+        weights = {"name": "in training", "sha256": None, "iteration": self._iteration}
+        meta = {**self._meta, "checkpoint": weights}
+        scale = None if self._scaler is None else self._scaler.get_scale
+        self._watching = OwnPasses(self._model, units=self._units, meta=meta, scale=scale)
+        self._watching.install()
+
+    def _take(self) -> None:
+        """Take what the step that ends showed, if it was watched.
+
+        Raises:
+            ProbeError: if nothing was seen, which must not pass in silence; or outside the context.
+        """
+        if not self._inside:
+            raise ProbeError("recorder.step() belongs inside `with recorder:`")
+        watching, self._watching = self._watching, None
+        if watching is None:
+            return
+        record, ran = watching.record, watching.ran
+        watching.remove()
+        iteration = self._iteration - 1
+        if record is None:
+            name = type(self._model).__name__
+            what = (
+                f"{name} ran, but no backward() of a loss that depends on it was called"
+                if ran
+                else f"{name} did not run with gradients on"
+            )
+            raise ProbeError(
+                f"iteration {iteration} was to be measured, and {what}: call recorder.step() once a step, "
+                "after loss.backward(), and give the recorder the model that trains"
+            )
+        if watching.scale != 1:
+            record = unscaled(record, watching.scale)
+        self._stack.add(record)
+        for logger in self._loggers:
+            logger.measured(iteration, record)
+
+
+def _require(model: Any, every: Any, iteration: Any) -> None:
+    """Check what a recorder is made with.
+
+    Raises:
+        ProbeError: naming the first thing that cannot be used.
+    """
+    if not isinstance(model, nn.Module):
+        raise ProbeError(
+            f"gradflow.Recorder watches one torch.nn.Module, not {type(model).__name__}; "
+            "make a recorder for each model"
+        )
+    if eager(model) is not model:
+        raise ProbeError(
+            "the model is compiled, which hides its units; give the recorder, and train, the module that "
+            "torch.compile was given"
+        )
+    for name, value, least in (("every", every, 1), ("iteration", iteration, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ProbeError(f"{name} must be a whole number of at least {least}, not {value!r}")

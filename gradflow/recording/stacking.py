@@ -1,0 +1,65 @@
+"""One record of what was measured at many iterations of one training run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from gradflow.record import Record, conform
+
+_TABLES = ("units", "parameters", "steps")
+
+
+class Stack:
+    """The records of a run's measured iterations, as one.
+
+    Unlike `Record.concat` it takes batches of several sizes, as a loop's last one often is: the table
+    `units` says each row's own, the metadata those of the last record.
+    """
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._created = ""
+        self._sizes: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def add(self, record: Record) -> None:
+        """Add what was measured at one iteration."""
+        self._created = self._created or record.meta["created"]
+        self._sizes.add(record.meta["batch_size"])
+        self._records.append(record)
+
+    def whole(self) -> Record:
+        """Return everything so far; there must be something."""
+        if len(self._records) > 1:
+            self._records = [self._stacked()]  # what is stacked need not be stacked again
+        return self._records[0]
+
+    def _stacked(self) -> Record:
+        records = self._records
+        tables = {name: _stack(name, [getattr(record, name) for record in records]) for name in _TABLES}
+        notes = _distinct(note for record in records for note in record.meta["notes"])
+        if len(self._sizes) > 1:
+            sizes = f"batches had {min(self._sizes)} to {max(self._sizes)} samples; the units' rows say which"
+            notes = [*(note for note in notes if not note.startswith("batches had ")), sizes]
+        skipped = _distinct(item for record in records for item in record.meta["skipped"])
+        meta = {**records[-1].meta, "created": self._created, "notes": notes, "skipped": skipped}
+        return Record(**tables, meta=meta)
+
+
+def _stack(name: str, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    # pandas deprecates stacking empty frames.
+    filled = [frame for frame in frames if len(frame)]
+    return conform(name, pd.concat(filled, ignore_index=True) if filled else pd.DataFrame())
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    distinct: list[Any] = []
+    for value in values:
+        if value not in distinct:  # dictionaries have no hash
+            distinct.append(value)
+    return distinct
