@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and s
 
 from full_training.page import table_page
 from full_training.published import QUEUE
-from full_training.running import Queue, read_progress
+from full_training.running import Progress, Queue, read_progress
 from provenance import describe_machine, to_json, write_output
 
 from gradflow.data import open_data
@@ -73,7 +73,12 @@ def main(
             Queue(runs, tuple(options)).work(entries, minutes, pack)
     except GradflowError as error:
         failure = error  # the table is of what there is, nevertheless
-    progress = {entry.name: read_progress(runs / entry.name) for entry in QUEUE}
+    progress = {}
+    for entry in QUEUE:
+        try:
+            progress[entry.name] = read_progress(runs / entry.name)
+        except GradflowError as error:  # a damaged run is not there; the others are
+            progress[entry.name], failure = Progress(), failure or error
     provenance = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
     page = table_page(QUEUE, progress, provenance)
     write_output(out, {"README.md": page.encode(), "provenance.json": to_json(provenance)})

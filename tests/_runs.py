@@ -55,9 +55,12 @@ def same_bits(first: nn.Module, second: nn.Module) -> bool:
     return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-def write_images(folder: Path, size: int = 8) -> Path:
+def write_images(folder: Path, size: int = 8, seed: int = 0) -> Path:
     """Write those images into `folder`, as train/<class>/<number>.png and test/<class>/<number>.png."""
-    for split, images in (("train", some_images(size=size)), ("test", some_images(20, seed=1, size=size))):
+    for split, images in (
+        ("train", some_images(seed=seed, size=size)),
+        ("test", some_images(20, seed=seed + 1, size=size)),
+    ):
         for index, (pixels, target) in enumerate(zip(images.pixels, images.targets.tolist(), strict=True)):
             place = folder / split / f"class {target}" / f"{index}.png"
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -37,10 +37,16 @@ class Progress:
 
 
 def read_progress(folder: Path) -> Progress:
-    """Return how far the run in `folder` is, from its record."""
+    """Return how far the run in `folder` is, from its record.
+
+    Raises:
+        RecordError: if the record is damaged, or of something else.
+    """
     if not (folder / "record.json").exists():
         return Progress()
     meta = load_record(folder).meta
+    if "training" not in meta:
+        raise RecordError(f"'{folder}' holds a record that is not of a training run")
     training = meta["training"]
     last, best = training["last_error"], training["best"]
     return Progress(

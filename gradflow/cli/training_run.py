@@ -65,7 +65,7 @@ class Ending:
 def run_training(request: TrainingRequest, words: Sequence[str]) -> Ending | None:
     """Train as asked; return how it ended, in process 0 of the job."""
     device = find_device(request.device)
-    with stoppable(request.stop_after) as stop, joined(device) as job, blaming(f"training {request.spec}"):
+    with stoppable(request.stop_after) as stop, blaming(f"training {request.spec}"), joined(device) as job:
         if job.is_first:  # of several that try the lock at once, one would find it taken
             _check_destination(request)
         outcome = _train(request, words, job, stop)
@@ -102,7 +102,7 @@ def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop)
         seed=request.seed,
         test_every=request.test_every,
         checkpoint_every=request.checkpoint_every,
-        details=_details(request, source, options, len(images)),
+        details=_details(request, source, options, images),
     )
     with (
         _directory(request, job) as out,
@@ -144,14 +144,15 @@ def _open(request: TrainingRequest, split: Split) -> DataSource:
 
 
 def _details(
-    request: TrainingRequest, source: DataSource, options: dict[str, Any], images: int
+    request: TrainingRequest, source: DataSource, options: dict[str, Any], images: ImageTensors
 ) -> dict[str, Any]:
     """Return what must be the same on resume, beside the recipe."""
     return {
         "model": request.spec,
         **{name.replace("_", "-"): str(value) for name, value in options.items()},
         "data": source.name,
-        "images": images,
+        "images": len(images),
+        "images-digest": images.digest,
         "probe-every": request.probe_every,
         "check-every": request.check_every,
         "probe-batch-size": request.probe_batch_size,

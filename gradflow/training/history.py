@@ -95,7 +95,8 @@ def read_history(out: Path, seed: int, iteration: int, *, recorded: bool) -> His
         recorded: whether there was a record when that checkpoint was written.
 
     Raises:
-        TrainingError: if it is missing or damaged, so that the run's tables cannot be continued.
+        TrainingError: if it is missing, damaged or behind the checkpoint, so that the run's tables
+            cannot be continued.
     """
     if not recorded and not (out / METADATA_FILE).exists():
         return History(seed)
@@ -103,6 +104,12 @@ def read_history(out: Path, seed: int, iteration: int, *, recorded: bool) -> His
         earlier = load_record(out)
     except RecordError as error:
         raise TrainingError(f"the run cannot be resumed: {error}") from error
+    reached = earlier.meta.get("training", {}).get("iteration", 0)
+    if reached < iteration:
+        raise TrainingError(
+            f"the run cannot be resumed: its record ends at iteration {reached:,}, and the checkpoint is of "
+            f"iteration {iteration:,}; between them rows would be missing"
+        )
     return History(seed, iteration, earlier)
 
 

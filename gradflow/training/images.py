@@ -7,6 +7,7 @@ random is drawn from (seed, iteration) alone, so a run that is resumed needs no 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -43,6 +44,14 @@ class ImageTensors:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def digest(self) -> str:
+        """A short digest of all pixels and targets, which tells one set of images from another."""
+        found = hashlib.blake2b(digest_size=8)
+        for tensor in (self.pixels, self.targets):
+            found.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+        return found.hexdigest()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,7 +138,7 @@ class Batches:
         Returns:
             images (batch, channels, height, width), float32, channels last in memory; and targets.
         """
-        chosen = torch.from_numpy(self.order(iteration)[part]).to(self.images.pixels.device)
+        chosen = _moved(self.order(iteration)[part], self.images.pixels.device)
         images = self.normalised(self.images.pixels[chosen])
         random = np.random.default_rng([self.seed, _CROPS, iteration])
         corners = random.integers(0, 2 * self.padding + 1, (self.batch_size, 2))[part]
@@ -169,10 +178,16 @@ def crop(images: Tensor, corners: np.ndarray, mirrored: np.ndarray, padding: int
     _, height, width, _ = images.shape
     padded = torch.nn.functional.pad(images, (0, 0, padding, padding, padding, padding))
     columns = np.where(mirrored[:, None], np.arange(width)[::-1], np.arange(width))
-    rows = torch.from_numpy(corners[:, :1] + np.arange(height)).to(images.device)
-    across = torch.from_numpy(corners[:, 1:] + columns).to(images.device)
+    rows = _moved(corners[:, :1] + np.arange(height), images.device)
+    across = _moved(corners[:, 1:] + columns, images.device)
     which = torch.arange(len(images), device=images.device)[:, None, None]
     return padded[which, rows[:, :, None], across[:, None, :]]
+
+
+def _moved(numbers: np.ndarray, device: torch.device) -> Tensor:
+    """Return `numbers` on the device; from memory that is not pinned, a copy would wait for the device."""
+    held = torch.from_numpy(numbers)
+    return held if device.type == "cpu" else held.pin_memory().to(device, non_blocking=True)
 
 
 @lru_cache(maxsize=2)  # a batch may reach over the end of an epoch

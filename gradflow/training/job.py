@@ -129,15 +129,22 @@ def joined(device: str) -> Iterator[Job]:
         what this process is in it.
 
     Raises:
-        TrainingError: if another process of the job died.
+        TrainingError: if another process of the job died, or there are fewer devices than processes.
         RuntimeError: whatever else was raised inside.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Job(0, 1, torch.device(device))
         return
-    place = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if device == "cuda" else torch.device("cpu")
-    if place.type == "cuda":
+    place = torch.device("cpu")
+    if device == "cuda":
+        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= there:
+            raise TrainingError(
+                f"process {local} of this machine has no device of its own: there are {there}; "
+                f"start it with --nproc-per-node {there}"
+            )
+        place = torch.device("cuda", local)
         torch.cuda.set_device(place)
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     job = Job(dist.get_rank(), size, place)
@@ -155,5 +162,6 @@ def joined(device: str) -> Iterator[Job]:
 
 
 def _lost_another(error: RuntimeError) -> bool:
-    words = ("Connection closed by peer", "Connection reset by peer", "NCCL", "Broken pipe", "gloo")
+    """Whether this is what a collective operation raises when another process has gone."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process exited")
     return any(word in str(error) for word in words)

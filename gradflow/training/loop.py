@@ -20,7 +20,7 @@ from gradflow.training.precision import dtype_of
 from gradflow.training.steps import Steps
 
 _READ_EVERY = 20
-"""Steps between two readings where reading stops a device or makes processes wait for one another."""
+"""Steps between two readings where reading stops a device."""
 
 
 class Training:
@@ -87,7 +87,7 @@ class Training:
 
     def _run(self, iteration: int, should_stop: Callable[[], bool]) -> Outcome:
         job, plan, length = self._steps.job, self._plan, self._plan.recipe.length
-        waits = job.device.type == "cuda" or job.size > 1
+        waits = job.device.type == "cuda"  # elsewhere reading is free, and asking costs less than averaging
         numbers = StepNumbers(job, _READ_EVERY)
         for watcher in self._watchers:
             watcher.started(iteration, length)
@@ -182,6 +182,8 @@ class Training:
         for watcher in self._watchers:
             watcher.tested(iteration, loss, error)
         if best is not None:
+            # The record first, as with the newest: a user may go on from the best weights, in its place.
+            self._history.write(self._out, checkpoint=self._saved_as, training=self._describe(iteration))
             checkpoints.write_checkpoint(self._out, checkpoints.BEST, best)
 
     def _save(self, iteration: int, name: str) -> None:

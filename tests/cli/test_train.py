@@ -268,13 +268,18 @@ def test_directory_in_use_or_taken(trains: Cli, tmp_path: Path) -> None:
     assert "file is a file; choose another --out" in trains(*SMALL, "--out", "file", "--resume").error
 
 
-def test_resuming_another_run(trains: Cli) -> None:
+def test_resuming_another_run(trains: Cli, tmp_path: Path) -> None:
     """Another recipe or model than the run's own is refused, and the line says what differs."""
     assert trains(*SMALL, "--out", "run", "--stop-after", "0").status == 0
     resume = ("--out", "run", "--resume")
     assert "name was he2016-short and is he2016" in trains(*SMALL, *resume, "--recipe", "he2016").error
     assert "model was preact8 and is resnet8" in trains(*SMALL, *resume, "--model", "resnet8").error
     assert "probe-every was 2 and is 5" in trains(*SMALL, *resume, "--probe-every", "5").error
+    elsewhere = tmp_path / "elsewhere" / tmp_path.name  # of the same name, but other images
+    elsewhere.mkdir(parents=True)
+    write_images(elsewhere, seed=1)
+    named = ("--data", f"folder:{elsewhere}", "--data-name", ".")
+    assert "images-digest was" in trains(*SMALL, *named, *resume).error
     assert "units was not said and is stage1.*" in trains(*SMALL, *resume, "--units", "stage1.*").error
     assert trains(*SMALL, *resume).status == 0
 

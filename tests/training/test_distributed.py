@@ -19,6 +19,7 @@ from gradflow.determinism import preserved_random_state, set_random_state
 from gradflow.errors import TrainingError
 from gradflow.record import load_record
 from gradflow.training import Job
+from gradflow.training.job import joined
 
 OPTIONS = (
     *("train", "--model", "preact8", "--width", "4", "--input-shape", "3,8,8", "--recipe", "he2016-short"),
@@ -85,6 +86,7 @@ def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
     _, said = job.communicate(timeout=240)
     assert job.returncode not in {0, None}
     assert "ChildFailedError" in said
+    assert "another process of the job has died" in said
     kept = torch.load(newest)
     reached = kept["iteration"]
     assert 3 <= reached < 3000
@@ -118,6 +120,32 @@ def _child_of_rank(parent: int, rank: int) -> int:
         if int(words[1]) == parent and f"RANK={rank}".encode() in environment:
             return int(process.name)
     raise AssertionError(f"torchrun {parent} has no process of rank {rank}")
+
+
+def test_ctrl_c_ends_a_job_with_a_checkpoint(tmp_path: Path) -> None:
+    """The launcher hands the signal on; the processes agree after the step that they are in, and save."""
+    write_images(tmp_path)
+    job = start(tmp_path, "run", "--iterations", "100000", "--checkpoint-every", "100000")
+    newest = tmp_path / "run/checkpoints/newest.pt"
+    deadline = time.monotonic() + 240
+    while not newest.exists():
+        assert job.poll() is None, job.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(2)
+    os.kill(job.pid, signal.SIGINT)
+    job.communicate(timeout=240)
+    assert torch.load(newest)["iteration"] > 0
+    assert len(load_record(tmp_path / "run").steps) == torch.load(newest)["iteration"]
+
+
+def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, before anything waits for the others."""
+    for name, value in (("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "3")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(TrainingError, match="there are 2; start it with --nproc-per-node 2"), joined("cuda"):
+        pass
 
 
 def test_parts_are_disjoint_and_complete() -> None:

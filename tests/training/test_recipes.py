@@ -51,11 +51,11 @@ def test_short_recipe_keeps_the_shape() -> None:
 
 
 def test_torch2016_counts_epochs() -> None:
-    """The Lua trainer's 164 epochs with drops at 81 and 122 become iterations; there is no warm-up."""
+    """The Lua trainer's 164 epochs, the lower rate from 81 and 122 on, become iterations; no warm-up."""
     recipe = resolve(find_recipe("torch2016"), 50_000)
     epoch = 50_000 / 128
     assert recipe.length == 64_063  # rounded up: 164 × 390.625
-    assert recipe.drops == (round(81 * epoch), round(122 * epoch))
+    assert recipe.drops == (round(80 * epoch), round(121 * epoch))
     assert (recipe.warmup, recipe.nesterov, recipe.learning_rate_at(1)) == (0, True, 0.1)
 
 

@@ -27,6 +27,7 @@ from gradflow.record import TABLES, Record, load_record
 from gradflow.training import checkpoints, history
 from gradflow.training.checkpoints import NEWEST, read_newest, require_same_run
 from gradflow.training.directory import locked
+from gradflow.training.history import read_history
 
 OPTIONS = (
     *("train", "--model", "preact8", "--width", "4", "--recipe", "he2016-short", "--iterations", "24"),
@@ -187,6 +188,38 @@ def test_newest_and_best_are_kept(tmp_path: Path) -> None:
     load_into(again, newest)
     assert same_bits(again, model)
     assert load_record(tmp_path / "run").meta["checkpoint"]["sha256"] == newest.sha256
+
+
+def test_the_record_reaches_as_far_as_the_best_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that ends as soon as its best weights are written can go on from them, and no row is missing."""
+    write = checkpoints.write_checkpoint
+
+    def ends_with_best(out: Path, name: str, content: bytes) -> None:
+        write(out, name, content)
+        if name == "best.pt":
+            raise _KilledError
+
+    monkeypatch.setattr(checkpoints, "write_checkpoint", ends_with_best)
+    out = tmp_path / "run"
+    with pytest.raises(_KilledError, match="^$"):
+        run(out, on_step=probing)
+    monkeypatch.undo()
+    best = (out / "checkpoints/best.pt").read_bytes()
+    reached = load_checkpoint(out / "checkpoints/best.pt").iteration
+    (out / "checkpoints/newest.pt").write_bytes(best)
+    run(out, on_step=probing, resume=True)
+    assert load_record(out).steps["iteration"].tolist() == list(range(1, 13))
+    assert reached is not None
+    assert 0 < reached < 13
+
+
+def test_a_record_behind_its_checkpoint_is_refused(tmp_path: Path) -> None:
+    """Rows between the two would be missing."""
+    run(tmp_path / "run", on_step=probing)
+    with pytest.raises(TrainingError, match="record ends at iteration 12"):
+        read_history(tmp_path / "run", 0, 13, recorded=True)
 
 
 def test_another_run_is_not_resumed(tmp_path: Path) -> None:
