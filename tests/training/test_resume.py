@@ -203,7 +203,7 @@ def test_the_record_reaches_as_far_as_the_best_weights(
 
     monkeypatch.setattr(checkpoints, "write_checkpoint", ends_with_best)
     out = tmp_path / "run"
-    with pytest.raises(_KilledError, match="^$"):
+    with pytest.raises(_KilledError, match=r"^$"):
         run(out, on_step=probing)
     monkeypatch.undo()
     best = (out / "checkpoints/best.pt").read_bytes()
