@@ -83,12 +83,15 @@ def run_training(request: TrainingRequest, words: Sequence[str]) -> Ending | Non
 
 def _train(request: TrainingRequest, words: Sequence[str], job: Job, stop: Stop) -> Outcome:
     recipe_named = find_recipe(request.recipe)
-    source = _open(request, "train")
+    with (
+        job.first_before_others()
+    ):  # of several that download at once, each would write into the others' files
+        source, test_source = _open(request, "train"), _open(request, "test")
     classes = len(source.classes or ())
     options = {"num_classes": classes, **model_options(request)}
     source.check_classes(options["num_classes"])
     model = build_model(request.spec, seed=request.seed, **options)
-    images, test_images = read_images(source, job.device), read_images(_open(request, "test"), job.device)
+    images, test_images = read_images(source, job.device), read_images(test_source, job.device)
     recipe = resolve(
         recipe_named, len(images), iterations=request.iterations, epochs=request.epochs, **request.overrides
     )

@@ -94,6 +94,15 @@ class Job:
         dist.all_reduce(told, dist.ReduceOp.MAX)
         return bool(told.item())
 
+    @contextmanager
+    def first_before_others(self) -> Iterator[None]:
+        """Run what is inside in process 0, and only then in the others."""
+        if self.size > 1 and not self.is_first:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.is_first:
+            dist.barrier()
+
     def from_each(self, value: Any) -> list[Any]:
         """Return every process's `value`, by rank."""
         if self.size == 1:

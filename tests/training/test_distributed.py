@@ -139,6 +139,18 @@ def test_ctrl_c_ends_a_job_with_a_checkpoint(tmp_path: Path) -> None:
     assert len(load_record(tmp_path / "run").steps) == torch.load(newest)["iteration"]
 
 
+@pytest.mark.parametrize(("rank", "expected"), [(0, ["inside", "wait"]), (1, ["wait", "inside"])])
+def test_the_first_process_goes_first(
+    rank: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Process 0 meets the others after its turn, they meet it before theirs."""
+    order: list[str] = []
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: order.append("wait"))
+    with Job(rank, 2, torch.device("cpu")).first_before_others():
+        order.append("inside")
+    assert order == expected
+
+
 def test_more_processes_than_devices_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """In one line, before anything waits for the others."""
     for name, value in (("WORLD_SIZE", "4"), ("RANK", "3"), ("LOCAL_RANK", "3")):
