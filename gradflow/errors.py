@@ -35,6 +35,10 @@ class TrainingError(GradflowError):
     """A training run cannot be started, resumed or carried on."""
 
 
+class DivergedError(TrainingError):
+    """Loss or gradient stopped being finite: the same in every process of a job."""
+
+
 class RecordError(GradflowError):
     """A record cannot be read or written."""
 

@@ -21,7 +21,7 @@ PACKS = (1, 2, 4)
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: steps done of how many, and its test errors in percent."""
+    """How far a run is: steps done of how many, its test errors in percent, and its steps a second."""
 
     iteration: int = 0
     length: int = 0
@@ -29,6 +29,7 @@ class Progress:
     best_error: float | None = None
     recipe: str = ""
     data: str = ""
+    rate: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -56,6 +57,7 @@ def read_progress(folder: Path) -> Progress:
         None if best is None else 100 * best["test_error"],
         training["recipe"]["name"],
         str(meta["data"]["name"]),
+        training.get("steps_per_second"),
     )
 
 
@@ -90,11 +92,12 @@ class Queue:
         """
         deadline = time.monotonic() + 60 * minutes
         failed: list[str] = []
-        while (seconds := deadline - time.monotonic()) > 0:
+        together = pack
+        while time.monotonic() < deadline:
             left = [entry for entry in self.unfinished(entries) if entry.name not in failed]
             if not left:
                 break
-            together = pack or self.fastest_pack(left, seconds / 60)
+            together = together or self.fastest_pack(left, minutes)
             jobs = {
                 entry.name: self._start(entry, self.folder / entry.name, (deadline - time.monotonic()) / 60)
                 for entry in left[:together]
@@ -104,7 +107,10 @@ class Queue:
             raise RecordError(f"training failed in {', '.join(failed)}; its line is above")
 
     def fastest_pack(self, entries: Sequence[Entry], minutes: float) -> int:
-        """Return how many runs at a time make the most steps together, by trying it for a little while."""
+        """Return how many runs at a time make the most steps together, by trying it for a little while.
+
+        What counts is the rate after the first step, so that starting and compiling do not.
+        """
         trial = min(1.0, minutes / 20)
         rates = {}
         for together in PACKS:
@@ -114,13 +120,14 @@ class Queue:
             try:
                 jobs = [self._start(entries[0], place, trial, "--quiet") for place in places]
                 ended = [job.wait() for job in jobs]
-                made = [read_progress(place).iteration for place in places]
+                made = [read_progress(place).rate for place in places]
             finally:
                 for place in places:
                     shutil.rmtree(place, ignore_errors=True)
-            if any(ended):  # out of memory, for instance
+            known = [rate for rate in made if rate is not None]
+            if any(ended) or len(known) < together:  # out of memory, or too slow to start to tell
                 break
-            rates[together] = sum(made)
+            rates[together] = sum(known)
         return max(rates, key=lambda together: rates[together], default=1)
 
     def _start(self, entry: Entry, out: Path, minutes: float, *more: str) -> subprocess.Popen[bytes]:

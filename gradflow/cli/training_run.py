@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradflow.cli.alongside import Measuring, locate_divergence
 from gradflow.cli.destinations import RUNS, next_free_run, require_writable
+from gradflow.cli.failures import UNUSABLE
 from gradflow.cli.measuring import blaming
 from gradflow.cli.preparing import find_device
 from gradflow.cli.progress import told
@@ -18,7 +19,7 @@ from gradflow.cli.stopping import Stop, stoppable
 from gradflow.cli.subject import DEFAULT_INPUT_SHAPE, model_options
 from gradflow.cli.training_request import TrainingRequest
 from gradflow.data import DataSource, Split, open_data
-from gradflow.errors import DataError, RecordError
+from gradflow.errors import DataError, DivergedError, RecordError
 from gradflow.models import build_model
 from gradflow.record import mask_paths
 from gradflow.training import (
@@ -63,12 +64,22 @@ class Ending:
 
 
 def run_training(request: TrainingRequest, words: Sequence[str]) -> Ending | None:
-    """Train as asked; return how it ended, in process 0 of the job."""
+    """Train as asked; return how it ended, in process 0 of the job.
+
+    Raises:
+        DivergedError: in process 0, if loss or gradient stop being finite.
+        SystemExit: then in the others, which have nothing to add.
+    """
     device = find_device(request.device)
     with stoppable(request.stop_after) as stop, blaming(f"training {request.spec}"), joined(device) as job:
         if job.is_first:  # of several that try the lock at once, one would find it taken
             _check_destination(request)
-        outcome = _train(request, words, job, stop)
+        try:
+            outcome = _train(request, words, job, stop)
+        except DivergedError as error:
+            if job.is_first:
+                raise
+            raise SystemExit(UNUSABLE) from error  # process 0 says it for all
         if not job.is_first:
             return None
         return Ending(

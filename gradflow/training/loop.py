@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradflow.data.normalisation import keep_normalisation
 from gradflow.determinism import random_state
-from gradflow.errors import RecordError, TrainingError
+from gradflow.errors import DivergedError, RecordError
 from gradflow.record.files import sha256
 from gradflow.training import checkpoints
 from gradflow.training.evaluation import evaluate
@@ -60,6 +61,7 @@ class Training:
         self._last_error: float | None = None
         self._saved = 0
         self._saved_as: dict[str, Any] = {}
+        self._first_step: tuple[int, float] | None = None  # of this process: its iteration, and when it ended
 
     def resume(self, state: checkpoints.State) -> int:
         """Put everything back as it was when `state` was saved; return the steps done."""
@@ -77,7 +79,7 @@ class Training:
         """Make the steps after `iteration`, until all are made or `should_stop` says so.
 
         Raises:
-            TrainingError: if the loss or the gradient stops being finite.
+            DivergedError: if the loss or the gradient stops being finite.
         """
         try:
             return self._run(iteration, should_stop)
@@ -109,6 +111,8 @@ class Training:
                 self._run_test(iteration)
             if saves or stopped:
                 self._save(iteration, checkpoints.NEWEST)
+            if self._first_step is None:  # what takes long once, such as compilation, is behind it
+                self._first_step = iteration, time.perf_counter()
         best = None if self._best is None else self._best["test_error"]
         return Outcome(self._out, iteration, iteration == length, self._last_error, best)
 
@@ -125,7 +129,7 @@ class Training:
         """Take the numbers of the steps since the last reading.
 
         Raises:
-            TrainingError: if one is not finite.
+            DivergedError: if one is not finite.
         """
         rows = numbers.read()
         broken = next((row for row in rows if not is_finite(row)), None)
@@ -134,7 +138,7 @@ class Training:
         for watcher in self._watchers:
             watcher.stepped(good)
         if broken is not None:
-            raise TrainingError(self._explain(broken) + self._keep_until(broken))
+            raise DivergedError(self._explain(broken) + self._keep_until(broken))
 
     def _keep_until(self, broken: Row) -> str:
         """Write the record up to the step that failed, which has null for what is not finite.
@@ -221,6 +225,13 @@ class Training:
             run=self._plan.identity(self._steps.job.size),
         )
 
+    def _rate(self, iteration: int) -> float | None:
+        """Return steps a second of this process after its first one, measurements and tests included."""
+        if self._first_step is None or iteration <= self._first_step[0]:
+            return None
+        first, ended = self._first_step
+        return (iteration - first) / (time.perf_counter() - ended)
+
     def _describe(self, iteration: int) -> dict[str, Any]:
         job = self._steps.job
         return {
@@ -231,6 +242,7 @@ class Training:
             "images": len(self._steps.data.images),
             "test_images": len(self._test.images),
             "iteration": iteration,
+            "steps_per_second": self._rate(iteration),
             "best": self._best,
             "last_error": self._last_error,
             "processes": job.size,

@@ -77,4 +77,34 @@ def test_slices_finish_the_queue(full: SimpleNamespace, tmp_path: Path) -> None:
     progress = full.read_progress(tmp_path / "runs/preact8")
     assert progress.finished
     assert progress.last_error is not None
+    assert progress.rate is not None
+    assert progress.rate > 0
     queue.work(entries, minutes=5, pack=2)  # what is finished is not run again
+
+
+@pytest.mark.parametrize(
+    ("rates", "best"),
+    [({1: 10.0, 2: 6.0, 4: 2.0}, 2), ({1: 10.0, 2: 4.0, 4: 3.0}, 4), ({1: 10.0, 2: None}, 1), ({1: None}, 1)],
+)
+def test_the_pack_is_the_one_that_makes_most_steps(
+    full: SimpleNamespace,
+    rates: dict[int, float | None],
+    best: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two at 6 steps a second are faster than one at 10; where no second step was made, nothing is known."""
+    started: list[int] = []
+    module = importlib.import_module("full_training.running")
+
+    def start(*_: object) -> SimpleNamespace:
+        started.append(1)
+        return SimpleNamespace(wait=lambda: 0)
+
+    def progress(_: Path) -> object:
+        together = {1: 1, 3: 2, 7: 4}[len(started)]
+        return full.Progress(rate=rates[together])
+
+    monkeypatch.setattr(full.Queue, "_start", start)
+    monkeypatch.setattr(module, "read_progress", progress)
+    assert full.Queue(tmp_path, ()).fastest_pack([full.QUEUE[0]] * 4, 20) == best

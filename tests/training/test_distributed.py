@@ -139,6 +139,15 @@ def test_ctrl_c_ends_a_job_with_a_checkpoint(tmp_path: Path) -> None:
     assert len(load_record(tmp_path / "run").steps) == torch.load(newest)["iteration"]
 
 
+def test_a_divergence_is_told_once(tmp_path: Path) -> None:
+    """All processes stop at the same step, and one of them says why."""
+    write_images(tmp_path)
+    job = start(tmp_path, "run", "--iterations", "40", "--learning-rate", "1e30")
+    _, said = job.communicate(timeout=240)
+    assert job.returncode != 0
+    assert said.count("training diverged") == 1
+
+
 @pytest.mark.parametrize(("rank", "expected"), [(0, ["inside", "wait"]), (1, ["wait", "inside"])])
 def test_the_first_process_goes_first(
     rank: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
