@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,16 @@ class TensorBoard:
         purge = iteration + 1 if folder.exists() else None
         self._folder = folder
         self._undrawn: tuple[int, Record] | None = None
+        self._excepthook = threading.excepthook
+        threading.excepthook = self._end_of_thread
         with explained(folder):
             self._writer = SummaryWriter(str(folder), purge_step=purge)
+
+    def _end_of_thread(self, args: threading.ExceptHookArgs) -> None:
+        """Say nothing of a writer's thread that could not write: the writer's next call raises its error."""
+        writers = type(args.thread).__module__.startswith("tensorboard.")
+        if not (writers and issubclass(args.exc_type, OSError)):
+            self._excepthook(args)
 
     def started(self, iteration: int, length: int) -> None:
         """Nothing is written of the beginning."""
@@ -86,8 +95,11 @@ class TensorBoard:
 
     def ended(self) -> None:
         """Write out what is held, and close the file."""
-        with explained(self._folder):
-            self._writer.close()
+        try:
+            with explained(self._folder):
+                self._writer.close()
+        finally:
+            threading.excepthook = self._excepthook
 
     def close(self) -> None:
         """Draw the gradient flow as last measured, and write out what is held."""

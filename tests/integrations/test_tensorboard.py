@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,33 @@ def test_event_file_says_what_was_written(tmp_path: Path) -> None:
     figures = events.Images("gradient norm by depth")
     assert [figure.step for figure in figures] == [0, 2]
     assert all(figure.encoded_image_string.startswith(b"\x89PNG") for figure in figures)
+
+
+def test_a_full_disk_is_told_by_the_next_call_and_by_nothing_else(tmp_path: Path) -> None:
+    """The writer's thread ends by the error without printing it; the error itself comes out of a method."""
+    code = """
+import resource, sys, threading
+from pathlib import Path
+from gradflow.errors import RecordError
+from gradflow.integrations.tensorboard import TensorBoard
+hook = threading.excepthook
+board = TensorBoard(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    for iteration in range(1, 2000):
+        board.stepped([{"iteration": iteration, "loss": 1.0}])
+        board.saved(iteration)
+except RecordError as error:
+    print(error)
+try:
+    board.ended()
+except RecordError:
+    pass
+assert threading.excepthook is hook
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "events")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "events" in done.stdout
+    assert "Traceback" not in done.stderr
