@@ -47,6 +47,7 @@ def write_page(counts: pd.DataFrame, data: str, seeds: int, batch_size: int) -> 
         worst=min(rows, key=lambda row: row["least_left"]),
         lowest=min(rows, key=lambda row: row["least"]),
         spans=[row for row in rows if row["form"] == FORMS["span_"]],
+        silent=[row for row in rows if row["silent"] > 0],
         verdict=", ".join(sorted(set(counts["verdict"]))),
         table=markdown_table(_HEADS, map(_cells, rows)),
         captions=CAPTIONS,

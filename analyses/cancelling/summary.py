@@ -26,7 +26,8 @@ def count_near(samples: pd.DataFrame) -> pd.DataFrame:
     """Return one row a network and form (unit or span), with how many samples come how near.
 
     Returns:
-        `model`, `bn`, `form`, `pairs` (of a sample and a unit), `near_full` (survival below `NEAR`),
+        `model`, `bn`, `form`, `silent` (pairs of a sample and a unit at which no gradient arrives: ‖s‖ = 0,
+        and ρ has no value), `pairs` (all others), `near_full` (survival below `NEAR`),
         `near_along` (|ρ + 1| below it), `reaching` (ρ ≤ −1), `negative` (share with ρ < 0), and means over
         seeds, with 95 % intervals, of `least_cancellation`, `least_survival` (of any sample and unit) and
         `all_samples`, the least over units of the largest ρ of a batch, with its `verdict`: above −1, no
@@ -37,7 +38,11 @@ def count_near(samples: pd.DataFrame) -> pd.DataFrame:
         for prefix, form in FORMS.items():
             known = part[part[f"{prefix}cancellation"].notna()] if f"{prefix}cancellation" in part else None
             if known is not None and len(known):
-                rows.append({"model": model, "bn": bn, "form": form, **_counts(known, prefix)})
+                silent = (
+                    len(part) - len(known) if prefix == "" else 0
+                )  # a span is also null where there is none
+                counts = {"silent": silent, **_counts(known, prefix)}
+                rows.append({"model": model, "bn": bn, "form": form, **counts})
     return pd.DataFrame(rows)
 
 
