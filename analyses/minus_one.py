@@ -28,6 +28,7 @@ from common.refusal import in_one_line
 from common.tables import to_csv
 
 from gradflow.checkpoint import load_checkpoint
+from gradflow.cli.subject import describe_checkpoint
 from gradflow.plots import figure_to_png, figure_to_svg, plot_cancellation, plot_survival
 
 
@@ -88,10 +89,7 @@ def main(
         files["numbers.csv"] = to_csv(counts)
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": f"{images.shown}, {split}", "seeds": f"0-{seeds - 1}", "dtype": "float32"}
-        told["checkpoints"] = {
-            model: {"name": held.name, "sha256": held.sha256, "iteration": held.iteration}
-            for model, held in weights.items()
-        }
+        told["checkpoints"] = {model: describe_checkpoint(held) for model, held in weights.items()}
         files["provenance.json"] = provenance.to_json(told)
         files["README.md"] = write_page(counts, images.shown, seeds, batch_size).encode()
         provenance.write_output(out, files)

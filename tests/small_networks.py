@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 import torch
@@ -17,6 +18,16 @@ CLASSES = 3
 def branch(width: int = WIDTH) -> nn.Module:
     """Return F: linear, tanh, linear."""
     return nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
+
+
+def noting(kept: list[weakref.ref[Tensor]]) -> Combine:
+    """Return x + F(x) that notes each x without keeping it alive."""
+
+    def add(x: Tensor, f: nn.Module) -> Tensor:
+        kept.append(weakref.ref(x))
+        return x + f(x)
+
+    return add
 
 
 class Chain(nn.Module):

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from gradflow.checkpoint import Checkpoint
+from gradflow.cli.subject import trained_with
 from gradflow.data import open_data
-from gradflow.data.normalisation import PixelMap, kept_normalisation
+from gradflow.data.normalisation import PixelMap
 from gradflow.record import mask_paths
 
 
@@ -30,12 +31,6 @@ class Images:
     def shown(self) -> str:
         """The name that is published; no path."""
         return self.name or mask_paths([self.spec]).removeprefix("folder:")
-
-
-def trained_with(checkpoint: Checkpoint | None) -> PixelMap | None:
-    """Return the normalisation that a network was trained with, if its checkpoint holds one."""
-    data = None if checkpoint is None else checkpoint.data
-    return None if data is None else kept_normalisation(data.get("normalisation"))
 
 
 def load_batch(

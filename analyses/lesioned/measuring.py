@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from common.images import Images, load_batch, trained_with
+from common.images import Images, load_batch
 
 from gradflow.checkpoint import Checkpoint, load_into
+from gradflow.cli.subject import describe_checkpoint, trained_with
 from gradflow.data import open_data
 from gradflow.models import build_model, make_spec
 from gradflow.paths import lesion, path_gradients
@@ -109,9 +110,7 @@ def _batch(
     inputs, targets, data = load_batch(images, size, repetition, split, checkpoint)
     meta = {
         "model": {"name": case.network, "options": {}},
-        "checkpoint": None
-        if checkpoint is None
-        else {"name": checkpoint.name, "sha256": checkpoint.sha256, "iteration": checkpoint.iteration},
+        "checkpoint": describe_checkpoint(checkpoint),
         "data": data,
         "seeds": [repetition],
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from common.images import Images, load_batch
 
-from gradflow.checkpoint import load_checkpoint, load_into
+from gradflow.checkpoint import Checkpoint, load_checkpoint, load_into
+from gradflow.cli.subject import describe_checkpoint
 from gradflow.models import build_model
 from gradflow.probing import probe
 from gradflow.record import Record, is_record, load_record
@@ -38,28 +39,27 @@ def measure(run: Run, images: Images, seeds: int, batch_size: int, work: Path, *
     with explained(work):
         work.mkdir(parents=True, exist_ok=True)
         write_file(weights, run.weights)
+    checkpoint = load_checkpoint(weights)
     state = f"trained-{digest}" if trained else "untrained"
     found = []
     for seed in range(seeds):
         place = work / f"{run.network}-{state}-{batch_size}-{seed}"
         if not is_record(place):
-            _measure_one(run, weights, images, seed, batch_size, trained=trained).save(place)
+            _measure_one(run, checkpoint, images, seed, batch_size, trained=trained).save(place)
         found.append(load_record(place))
     return Record.concat(found)
 
 
 def _measure_one(
-    run: Run, weights: Path, images: Images, seed: int, batch_size: int, *, trained: bool
+    run: Run, checkpoint: Checkpoint, images: Images, seed: int, batch_size: int, *, trained: bool
 ) -> Record:
-    checkpoint = load_checkpoint(weights)
     inputs, targets, data = load_batch(images, batch_size, seed, "train", checkpoint)
     model = build_model(run.network, seed=seed)
     if trained:
         load_into(model, checkpoint)
-    told = {"name": checkpoint.name, "sha256": checkpoint.sha256, "iteration": checkpoint.iteration}
     meta = {
         "model": {"name": run.network, "options": {}},
-        "checkpoint": told if trained else None,
+        "checkpoint": describe_checkpoint(checkpoint if trained else None),
         "data": data,
         "seeds": [seed],
     }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,9 +31,12 @@ def command(run: Path, checks: bool, all_units: bool, form: str) -> None:
       gradflow show runs/preact164-1 --format csv > units.csv
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
     from gradflow.cli.printing import print_checks, print_units
-    from gradflow.record import load_record
+    from gradflow.record import TABLES, load_record
+    from gradflow.statistics import last_iteration
 
-    record = load_record(run).at_last_iteration()
+    record = load_record(run)
+    last: dict[str, Any] = {table: last_iteration(getattr(record, table)) for table in TABLES}
+    record = replace(record, **last)
     if checks:
         _require_checks(record, run)
         print_checks(record, form)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from gradflow.comparison.comparability import compact, describe_data, differences_in_measuring
+from gradflow.comparison.comparability import ASPECTS, compact, differences_in_measuring
 from gradflow.comparison.comparing import ENOUGH, QUANTITIES, Comparison, compare_records
 from gradflow.comparison.resampling import Summary
 from gradflow.comparison.words import NAMES, describe
 
 __all__ = [
+    "ASPECTS",
     "ENOUGH",
     "NAMES",
     "QUANTITIES",
@@ -16,6 +17,5 @@ __all__ = [
     "compact",
     "compare_records",
     "describe",
-    "describe_data",
     "differences_in_measuring",
 ]

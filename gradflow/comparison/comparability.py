@@ -11,15 +11,9 @@ from gradflow.record import Meta
 
 def differences_in_measuring(first: Meta, second: Meta) -> list[str]:
     """Return in words what keeps two records from being compared number by number; empty if nothing does."""
-    aspects: dict[str, Callable[[Meta], str]] = {
-        "data": describe_data,
-        "batch size": lambda meta: str(meta["batch_size"]),
-        "BN mode": lambda meta: str(meta["bn"]),
-        "loss": lambda meta: str(meta["loss"]["name"]),
-    }
     return [
         f"{aspect}: {told(first)} and {told(second)}"
-        for aspect, told in aspects.items()
+        for aspect, told in ASPECTS.items()
         if told(first) != told(second)
     ]
 
@@ -38,3 +32,12 @@ def describe_data(meta: Meta) -> str:
 def compact(value: Any) -> str:
     """Return a metadata value on one line."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+ASPECTS: dict[str, Callable[[Meta], str]] = {
+    "data": describe_data,
+    "batch size": lambda meta: str(meta["batch_size"]),
+    "BN mode": lambda meta: str(meta["bn"]),
+    "loss": lambda meta: str(meta["loss"]["name"]),
+}
+"""In what records must agree to be compared number by number, and how each is told."""

@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 
 from gradflow.comparison.comparability import differences_in_measuring
-from gradflow.comparison.pairing import common_units, last_iteration, matrix
+from gradflow.comparison.pairing import common_units, matrix
 from gradflow.comparison.resampling import Summary, band, summarise
 from gradflow.errors import ComparisonError
 from gradflow.record import Record
-from gradflow.statistics import is_geometric, with_shares
+from gradflow.statistics import is_geometric, last_iteration, with_shares
 
 ENOUGH = 10
 """Repetitions that an interval should rest on; with fewer it is given, and said to rest on few."""
@@ -77,29 +77,33 @@ def compare_records(first: Record, second: Record, quantity: str = "grad_in_norm
     tables = [last_iteration(record.units) for record in (first, second)]
     common, key, remarks = common_units(*tables)
     geometric = is_geometric(quantity)
-    a, b = (matrix(with_shares(table), key, list(common[key]), quantity, geometric) for table in tables)
-    known = np.isfinite(a.to_numpy()).all(axis=0) & np.isfinite(b.to_numpy()).all(axis=0)
+    by_repetition = [
+        matrix(with_shares(table), key, list(common[key]), quantity, geometric) for table in tables
+    ]
+    a, b = (table.to_numpy() for table in by_repetition)
+    known = np.isfinite(a).all(axis=0) & np.isfinite(b).all(axis=0)
     if not known.any():
         raise ComparisonError(f"{quantity} is null or not finite in every unit of one of the runs")
     if not known.all():
         remarks.append(f"{int((~known).sum())} units are left out: {quantity} is null or not finite there")
-    common, a, b = common[known], a.loc[:, known], b.loc[:, known]
-    paired = list(a.index) == list(b.index) and len(a) > 1
+    common, a, b = common[known], a[:, known], b[:, known]
+    first_keys, second_keys = (list(table.index) for table in by_repetition)
+    paired = first_keys == second_keys and len(a) > 1
     repetitions = len(a), len(b)
     if min(repetitions) < ENOUGH:
         remarks.append(_few(repetitions))
-    low, high = band(a.to_numpy(), b.to_numpy(), paired=paired)
-    change = b.to_numpy().mean(axis=0) - a.to_numpy().mean(axis=0)
+    low, high = band(a, b, paired=paired)
+    means = a.mean(axis=0), b.mean(axis=0)
     back: Callable[[Any], Any] = np.exp if geometric else np.asarray
     units = common.assign(
-        a=back(a.to_numpy().mean(axis=0)),
-        b=back(b.to_numpy().mean(axis=0)),
-        change=back(change),
+        a=back(means[0]),
+        b=back(means[1]),
+        change=back(means[1] - means[0]),
         low=back(low),
         high=back(high),
         differs=(low > 0) | (high < 0),
     )
-    summary = summarise(a.to_numpy(), b.to_numpy(), paired=paired, geometric=geometric)
+    summary = summarise(a, b, paired=paired, geometric=geometric)
     return Comparison(
         quantity, geometric, paired, repetitions, units.reset_index(drop=True), summary, remarks
     )

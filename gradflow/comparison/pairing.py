@@ -12,12 +12,6 @@ from gradflow.errors import ComparisonError
 from gradflow.statistics import find_replicate
 
 
-def last_iteration(units: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the last iteration."""
-    found: pd.DataFrame = units[units["iteration"] == units["iteration"].max()]
-    return found
-
-
 def common_units(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
     """Return the units that both have, the column that pairs them, and what is to be said of that.
 

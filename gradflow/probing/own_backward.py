@@ -35,7 +35,7 @@ def leave(mode: TorchFunctionMode) -> None:
     """Take `mode` off the stack of function modes, wherever in it it is: others may have come after it."""
     above: list[Any] = []
     current = torch.overrides._get_current_function_mode  # noqa: SLF001 - no public name
-    while (top := current()) is not None:  # type: ignore[no-untyped-call]
+    while (top := current()) is not None:  # type: ignore[no-untyped-call] # torch does not annotate it
         torch.overrides._pop_mode()  # type: ignore[no-untyped-call] # noqa: SLF001 - as above
         if top is mode:
             break
@@ -64,7 +64,7 @@ def differentiate(
     with ExitStack() as stack:
         for index, parameter in enumerate(parameters):
             if index not in fresh:
-                hook = parameter.register_hook(partial(keep, index))  # type: ignore[no-untyped-call]
+                hook = parameter.register_hook(partial(keep, index))  # type: ignore[no-untyped-call] # torch does not annotate it
                 stack.callback(hook.remove)
         run(**kwargs | ({"retain_graph": True} if again else {}))
     return [

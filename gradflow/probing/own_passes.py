@@ -96,7 +96,7 @@ class OwnPasses:
         after = self._model.register_forward_hook(self._ends, always_call=True)
         self._hooks.callback(after.remove)
         self._mode = BackwardMode(self._backward)
-        self._mode.__enter__()  # type: ignore[no-untyped-call]
+        self._mode.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it
 
     def remove(self) -> None:
         """Take everything away that was installed, and let go of what was traced."""

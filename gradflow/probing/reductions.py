@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gradflow.probing.kernels import (
+    BLOCK,
     SMALLEST_MEAN_SQUARE,
     Array,
     Counts,
@@ -34,7 +35,6 @@ from gradflow.probing.kernels import (
 )
 from gradflow.probing.pairs import NONE_NONFINITE, Measured, Pair, Squares, SummedPair
 
-_BLOCK = 256
 _SHORTEST_BLOCK = 64
 """Shorter blocks are not worth their number; torch.sum adds pairwise and is as good."""
 
@@ -107,7 +107,9 @@ class Reducer:
         total, t = second, b
         if not in_place:
             total = torch.empty_like(second)
-            (t,) = self._arrays(total) or (t,)
+            made = self._arrays(total)
+            assert made is not None, "it lies in memory as the second does"
+            (t,) = made
         sums, nonfinite = _zeros(len(a))
         spoilt = add_and_sum(a, b, r, t, sums, nonfinite, in_place)
         return total, SummedPair(sums, nonfinite if spoilt else None)
@@ -210,7 +212,7 @@ def _is_dense(shape: torch.Size, strides: tuple[int, ...]) -> bool:
 def _sum_of_squares(rows: Tensor) -> NDArray[np.float64]:
     """Return the sum of squares of each row, blocks of which are summed in the rows' own dtype."""
     samples, length = rows.shape
-    block = math.gcd(length, _BLOCK)
+    block = math.gcd(length, BLOCK)
     if block < _SHORTEST_BLOCK:
         return np.asarray(rows.square().sum(1).double().numpy())
     norms = torch.linalg.vector_norm(rows.view(-1, block), dim=1).numpy()

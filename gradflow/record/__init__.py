@@ -8,7 +8,7 @@ from __future__ import annotations
 from gradflow.record.container import Record
 from gradflow.record.metadata import META, Meta, mask_paths, validate_meta
 from gradflow.record.reference import schema_markdown
-from gradflow.record.schema import SCHEMA_VERSION, TABLES, Column, conform, empty
+from gradflow.record.schema import SCHEMA_VERSION, TABLES, Column, conform, empty, stack
 from gradflow.record.storage import find_records, is_record, load_record
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "load_record",
     "mask_paths",
     "schema_markdown",
+    "stack",
     "validate_meta",
 ]

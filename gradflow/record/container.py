@@ -14,7 +14,7 @@ import pandas as pd
 from gradflow.errors import RecordError
 from gradflow.record.merging import merge_meta
 from gradflow.record.metadata import Meta, as_json
-from gradflow.record.schema import ALWAYS_WRITTEN, KEYS, SCHEMA_VERSION, TABLES, conform, empty
+from gradflow.record.schema import ALWAYS_WRITTEN, KEYS, SCHEMA_VERSION, TABLES, conform, empty, stack
 
 _KEYS = [key.name for key in KEYS]
 
@@ -66,14 +66,6 @@ class Record:
         """Iteration, seed and batch of a record of one measurement, for rows that are added to it."""
         return {name: self.units[name].iloc[0] for name in _KEYS}
 
-    def at_last_iteration(self) -> Record:
-        """Return the record with the rows of its last iteration alone: of a training run, its end."""
-        tables = {table: getattr(self, table) for table in TABLES}
-        last = self.units["iteration"].max()
-        return Record(
-            **{name: rows[rows["iteration"] == last] for name, rows in tables.items()}, meta=self.meta
-        )
-
     def save(self, path: str | Path, *, force: bool = False) -> None:
         """Write the record to the directory `path`, whole or not at all.
 
@@ -118,17 +110,11 @@ class Record:
             raise RecordError("no record to stack: give at least one")
         for table in ("units", "parameters", "steps", "jacobians", "paths", "lesions"):
             _refuse_repeated([getattr(record, table) for record in records])
-        tables = {table: _stack(table, [getattr(record, table) for record in records]) for table in TABLES}
+        tables = {table: stack(table, [getattr(record, table) for record in records]) for table in TABLES}
         meta = merge_meta([record.meta for record in records])
         if batches := tables["units"]["batch_index"].nunique():
             meta["batches"] = batches
         return Record(**tables, meta=meta)
-
-
-def _stack(table: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
-    # pandas deprecates stacking empty frames: they have no bearing on the columns' types.
-    filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else empty(table)
 
 
 def _refuse_repeated(frames: list[pd.DataFrame]) -> None:

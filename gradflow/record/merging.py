@@ -38,13 +38,13 @@ def merge_meta(metas: Sequence[Meta]) -> Meta:
                 f"records differ in their loss and cannot be stacked: {first['loss']['name']}, "
                 f"{meta['loss']['name']}"
             )
-    checkpoints = _distinct(meta["checkpoint"] for meta in metas)
-    notes = _distinct(note for meta in metas for note in meta["notes"])
+    checkpoints = distinct(meta["checkpoint"] for meta in metas)
+    notes = distinct(note for meta in metas for note in meta["notes"])
     if len(checkpoints) > 1:
         names = ", ".join("none" if one is None else str(one["name"]) for one in checkpoints)
         notes.append(f"Measured on several checkpoints: {names}.")
-    seeds = _distinct(seed for meta in metas for seed in meta["seeds"])
-    commands = _distinct(meta["command"] for meta in metas)
+    seeds = distinct(seed for meta in metas for seed in meta["seeds"])
+    commands = distinct(meta["command"] for meta in metas)
     return {
         **first,
         "gradflow_version": _joined(meta["gradflow_version"] for meta in metas),
@@ -56,14 +56,15 @@ def merge_meta(metas: Sequence[Meta]) -> Meta:
         "seeds": seeds,
         "versions": {
             name: _joined(meta["versions"][name] for meta in metas if name in meta["versions"])
-            for name in _distinct(name for meta in metas for name in meta["versions"])
+            for name in distinct(name for meta in metas for name in meta["versions"])
         },
-        "skipped": _distinct(item for meta in metas for item in meta["skipped"]),
+        "skipped": distinct(item for meta in metas for item in meta["skipped"]),
         "notes": notes,
     }
 
 
-def _distinct(values: Iterable[Any]) -> list[Any]:
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """Return each of `values` once, in order."""
     distinct: list[Any] = []
     for value in values:
         if value not in distinct:  # dictionaries have no hash
@@ -72,7 +73,7 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
 
 
 def _joined(values: Iterable[str]) -> str:
-    return " and ".join(_distinct(values))
+    return " and ".join(distinct(values))
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -10,7 +10,7 @@ y_l = h(x_l) + F(x_l) and x_{l+1} = f(y_l); h is the shortcut, F the branch, E t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -271,6 +271,18 @@ def conform(table: str, frame: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame
     index = frame.index if isinstance(frame, pd.DataFrame) else pd.RangeIndex(len(next(iter(frame.values()))))
     typed = {column.name: _typed(column, frame, len(index)) for column in TABLES[table]}
     return pd.DataFrame(typed, index=index, copy=False)
+
+
+def stack(table: str, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return frames of `table`, one below the other, as `conform` returns one.
+
+    Args:
+        table: name of the table.
+        frames: any number, empty ones among them.
+    """
+    # pandas deprecates stacking empty frames: they have no bearing on the columns' types.
+    filled = [frame for frame in frames if len(frame)]
+    return conform(table, pd.concat(filled, ignore_index=True)) if filled else empty(table)
 
 
 def _typed(column: Column, frame: Any, rows: int) -> Any:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-import pandas as pd
-
-from gradflow.record import Record, conform
+from gradflow.record import Record, stack
+from gradflow.record.merging import distinct
 
 _TABLES = ("units", "parameters", "steps")
 
@@ -41,25 +37,11 @@ class Stack:
 
     def _stacked(self) -> Record:
         records = self._records
-        tables = {name: _stack(name, [getattr(record, name) for record in records]) for name in _TABLES}
-        notes = _distinct(note for record in records for note in record.meta["notes"])
+        tables = {name: stack(name, [getattr(record, name) for record in records]) for name in _TABLES}
+        notes = distinct(note for record in records for note in record.meta["notes"])
         if len(self._sizes) > 1:
             sizes = f"batches had {min(self._sizes)} to {max(self._sizes)} samples; the units' rows say which"
             notes = [*(note for note in notes if not note.startswith("batches had ")), sizes]
-        skipped = _distinct(item for record in records for item in record.meta["skipped"])
+        skipped = distinct(item for record in records for item in record.meta["skipped"])
         meta = {**records[-1].meta, "created": self._created, "notes": notes, "skipped": skipped}
         return Record(**tables, meta=meta)
-
-
-def _stack(name: str, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    # pandas deprecates stacking empty frames.
-    filled = [frame for frame in frames if len(frame)]
-    return conform(name, pd.concat(filled, ignore_index=True) if filled else pd.DataFrame())
-
-
-def _distinct(values: Iterable[Any]) -> list[Any]:
-    distinct: list[Any] = []
-    for value in values:
-        if value not in distinct:  # dictionaries have no hash
-            distinct.append(value)
-    return distinct

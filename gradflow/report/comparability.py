@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gradflow.comparison import describe_data
+from gradflow.comparison import ASPECTS
 from gradflow.record import Meta
 from gradflow.report.runs import Run
 
@@ -35,12 +35,7 @@ def explain_bn(meta: Meta) -> str:
 
 def find_differences(runs: Sequence[Run]) -> list[str]:
     """Return in words what keeps the runs from being compared number by number; empty if nothing does."""
-    aspects = {
-        "data": [describe_data(run.meta) for run in runs],
-        "batch size": [str(run.meta["batch_size"]) for run in runs],
-        "BN mode": [run.meta["bn"] for run in runs],
-        "loss": [run.meta["loss"]["name"] for run in runs],
-    }
+    aspects = {aspect: [told(run.meta) for run in runs] for aspect, told in ASPECTS.items()}
     return [
         f"{aspect}: "
         + "; ".join(f"{value} in {_names(runs, values, value)}" for value in dict.fromkeys(values))

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from gradflow.errors import RecordError, TrainingError
-from gradflow.record import Meta, Record, conform, load_record
+from gradflow.record import Meta, Record, conform, load_record, stack
 from gradflow.record.storage import METADATA_FILE, rewrite_record
 from gradflow.training.checkpoints import FOLDER, NEWEST
 from gradflow.training.numbers import Row
@@ -68,9 +68,7 @@ class History:
         """Return everything so far as one record, its metadata updated by `meta`."""
         tables = {}
         for table in MEASURED:
-            filled = [frame for frame in self._frames[table] if len(frame)]
-            whole = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-            tables[table] = conform(table, whole)
+            tables[table] = stack(table, self._frames[table])
             self._frames[table] = [tables[table]]  # what is stacked need not be stacked again
         tables["steps"] = conform("steps", pd.DataFrame(list(self._steps.values())))
         return Record(**tables, meta=self.meta | meta)

@@ -9,7 +9,7 @@ import cases
 import pytest
 import torch
 from left_alone import Snapshot
-from small_networks import Chain, ConvolutionalChain, labels, pictures, rows
+from small_networks import Chain, ConvolutionalChain, labels, noting, pictures, rows
 from torch import Tensor, nn
 
 from gradflow import build_model, check, probe
@@ -136,15 +136,7 @@ def test_no_graph_is_kept_alive() -> None:
     """When the record is there, nothing of the two passes is left: no value, no gradient, no graph."""
     kept: list[weakref.ref[Tensor]] = []
 
-    class Watched(Chain):
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.stem(x)
-            for f in self.branches:
-                kept.append(weakref.ref(x))
-                x = x + f(x)
-            return self.head(x)
-
-    record = probe(Watched(), rows(), labels())
+    record = probe(Chain(noting(kept)), rows(), labels())
     gc.collect()
     assert len(kept) == 3
     assert [value() for value in kept] == [None] * 3

@@ -15,7 +15,17 @@ import pandas as pd
 import pytest
 import torch
 from left_alone import Snapshot
-from small_networks import Chain, ConvolutionalChain, LinearBranches, Residual, branch, labels, pictures, rows
+from small_networks import (
+    Chain,
+    ConvolutionalChain,
+    LinearBranches,
+    Residual,
+    branch,
+    labels,
+    noting,
+    pictures,
+    rows,
+)
 from small_networks import seeded as built
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -210,15 +220,7 @@ def test_nothing_outlives_a_measurement_over_200_steps() -> None:
     """Tensors, graphs and hooks are as many after 200 steps as after 10, and each step's values are gone."""
     kept: list[weakref.ref[Tensor]] = []
 
-    class Watched(Chain):
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.stem(x)
-            for f in self.branches:
-                kept.append(weakref.ref(x))
-                x = x + f(x)
-            return self.head(x)
-
-    model = built(Watched)
+    model = built(lambda: Chain(noting(kept)))
     counts: dict[int, tuple[Any, ...]] = {}
 
     def count(number: int) -> None:
