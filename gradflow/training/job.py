@@ -7,6 +7,8 @@ each of them does with its rank. Gradients are averaged by `DistributedDataParal
 from __future__ import annotations
 
 import copy
+import gc
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -155,6 +157,9 @@ def joined(device: str) -> Iterator[Job]:
             )
         place = torch.device("cuda", local)
         torch.cuda.set_device(place)
+    # Its functions have the default group as a default argument: imported after the group is made, as
+    # `DistributedDataParallel` would do, it keeps the group and its threads for ever.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
     job = Job(dist.get_rank(), size, place)
     try:
@@ -167,6 +172,9 @@ def joined(device: str) -> Iterator[Job]:
             "continue with --resume"
         ) from error
     finally:
+        gc.collect()  # a `DistributedDataParallel` is part of a cycle, and holds the group
+        # Joins the group's threads if nothing else has it. One that lets go of a tensor after the interpreter
+        # has begun to end aborts the process.
         dist.destroy_process_group()
 
 

@@ -36,7 +36,7 @@ def start(folder: Path, out: str, *more: str) -> subprocess.Popen[str]:
             *(sys.executable, *launcher, "-m", "gradflow", *OPTIONS),
             *(f"--data=folder:{folder}", f"--out={folder / out}", *more),
         ],
-        env=os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env=_environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -105,6 +105,36 @@ def test_a_dead_process_ends_the_job_and_it_resumes(tmp_path: Path) -> None:
             model(torch.zeros(4, 3, 8, 8))
         assert torch.equal(torch.random.get_rng_state(), again["random"][1]["torch"])
     assert not torch.equal(again["random"][0]["torch"], again["random"][1]["torch"])
+
+
+def test_no_thread_of_a_job_outlives_it(tmp_path: Path) -> None:
+    """A thread of the group that is left when a process ends can abort it, after all its work is done."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        """
+import torch
+from pathlib import Path
+from gradflow.training.job import joined
+
+def threads():
+    return sum("gloo" in (task / "comm").read_text() for task in Path("/proc/self/task").iterdir())
+
+with joined("cpu") as job:
+    averaging = job.averaging(torch.nn.Linear(2, 2))
+    averaging(torch.ones(1, 2)).sum().backward()
+    job.from_each(0)
+    del averaging
+    inside = threads()
+print(f"rank {job.rank}: {inside > 0}, {threads()} left")
+"""
+    )
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    said = subprocess.run([*launcher, script], env=_environment(), capture_output=True, text=True, check=True)
+    assert sorted(said.stdout.splitlines()) == ["rank 0: True, 0 left", "rank 1: True, 0 left"]
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(gradflow.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 
 
 def _child_of_rank(parent: int, rank: int) -> int:
