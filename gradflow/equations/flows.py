@@ -9,12 +9,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gradflow.equations.adjoints import Adjoint, shortcut_adjoint
 from gradflow.equations.held import Held, held_shortcut
 from gradflow.equations.residuals import Norms, Residual, Sizes
 from gradflow.equations.spans import Chain
 from gradflow.equations.sums import UNCHANGED, Against, Along, Carry
 from gradflow.probing.capture import Capture
-from gradflow.probing.parts import vjp_of_operand
 from gradflow.units.finding import stages
 from gradflow.units.graph import Port
 
@@ -34,6 +34,7 @@ class Tensors:
     dtype: str
     _sizes: dict[int, tuple[Tensor, Sizes]] = field(default_factory=dict)
     _held: dict[int, Held | None] = field(default_factory=dict)
+    _adjoints: dict[int, Adjoint | None] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> list[int]:
@@ -67,6 +68,12 @@ class Tensors:
         if unit not in self._held:
             self._held[unit] = held_shortcut(self.capture.units[unit], torch.float64)
         return self._held[unit]
+
+    def adjoint(self, unit: int) -> Adjoint | None:
+        """Return h′ of a unit transposed, once."""
+        if unit not in self._adjoints:
+            self._adjoints[unit] = shortcut_adjoint(self.capture.units[unit], torch.float64)
+        return self._adjoints[unit]
 
     def mask(self, unit: int) -> Tensor | None:
         """Return D of a unit: 1 where y > 0, else 0."""
@@ -168,9 +175,11 @@ class Flow:
 
     def roundings(self, first: int, end: int) -> float:
         """Return how many roundings the shortcut of a unit of a span takes, at most."""
-        return max(
-            (carry.roundings for unit in range(first, end) if (carry := self._shortcut(unit))), default=0.0
-        )
+        return max((carry.roundings for carry in self._shortcuts(first, end) if carry), default=0.0)
+
+    def unknown(self) -> bool:
+        """Whether what some unit's shortcut does on the way cannot be told."""
+        return None in self._shortcuts(self.chain.first, self.chain.end)
 
     @cached_property
     def _varies(self) -> bool:
@@ -236,6 +245,10 @@ class Flow:
         mask = self.tensors.mask(unit)
         return None if mask is None else Carry(mask)
 
+    def _shortcuts(self, first: int, end: int) -> list[Carry | None]:
+        one = self._shortcut if self.forward else self._gradient_of_shortcut
+        return [one(unit) for unit in range(first, end)]
+
     def _shortcut(self, unit: int) -> Carry | None:
         """Return h with all else held."""
         if not self.variant.shortcuts:
@@ -247,15 +260,10 @@ class Flow:
         """Return h′ transposed: with a gate, its own derivative is part of it."""
         if not self.variant.shortcuts:
             return UNCHANGED
-        traced = self.tensors.capture.units[unit]
-        if traced.split is None:
-            return None
         held = self.tensors.held(unit)
-        gain, roundings = (1.0, 4.0) if held is None else (held.gain, held.roundings)
         if held is not None and held.factor is not None and not held.gated:
-            return Carry(held.factor, None, gain, roundings)
-        operand = traced.split.shortcut_operand
-        own = self.tensors.capture.branches[unit].dtype
-        return Carry(
-            None, lambda value: vjp_of_operand(traced, operand, value.to(own)).double(), gain, roundings
-        )
+            return Carry(held.factor, None, held.gain, held.roundings)
+        adjoint = self.tensors.adjoint(unit)
+        if adjoint is None:
+            return None
+        return Carry(None, adjoint, 1.0 if held is None else held.gain, adjoint.roundings)

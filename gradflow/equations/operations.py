@@ -22,7 +22,7 @@ from gradflow.units.graph import is_leaf, leaf_of
 Factor = float | Tensor
 """What an elementwise map multiplies by: a constant, or a tensor of the value's shape."""
 
-_UNCHANGED = {"Clone", "Alias", "BackwardHookFunction"}
+UNCHANGED_BY = {"Clone", "Alias", "BackwardHookFunction"}
 """Nodes that hand on the value that they were given."""
 
 
@@ -50,7 +50,7 @@ class Step:
 def step_of(node: Node, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
     """Return what `node` does to its input number `index`; None if that is not known."""
     name = operation(node)
-    if name in _UNCHANGED:
+    if name in UNCHANGED_BY:
         return ()
     make = _STEPS.get(name)
     return None if make is None else make(node, index, dtype)

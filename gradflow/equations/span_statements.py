@@ -54,9 +54,13 @@ class SpanStatements:
         self._reasons = {
             case.variant: [why_not(unit, case.variant) for unit in units] for case in self._cases()
         }
-        held = [tensors.held(unit.index) for unit in units] if self._has_shortcuts else []
-        self._unknown = None in held
-        self._roundings = max((known.roundings for known in held if known is not None), default=0.0)
+        # Of h forward, and of its transpose backward.
+        self._carrying: dict[bool, Flow] = {
+            forward: Flow(
+                tensors, chain, Variant(shortcuts=self._has_shortcuts and not chain.identity), forward
+            )
+            for forward in (True, False)
+        }
         # The edges of a branch meet the shortcut's at the fork, and one another in the branch's part.
         self._additions = max(1, *(2 * len(unit.branch_edges) - 1 for unit in units))
         self._layers = tensors.layers(chain.first, chain.end)
@@ -203,10 +207,9 @@ class SpanStatements:
     ) -> Iterator[Verdict]:
         of_units = self._reasons[case.variant][slice(*self._within(span))]
         reasons = list(dict.fromkeys(filter(None, [*of_units, beyond])))
-        if form == "forward":
-            if self._unknown and case.variant.shortcuts:
-                reasons.append(NOT_EVALUATED)
-        else:
+        if case.variant.shortcuts and self._carrying[form == "forward"].unknown():
+            reasons.append(NOT_EVALUATED)
+        if form != "forward":
             # With the branches blocked a gradient is sent from x_L alone: what the loss does is no matter.
             reasons += why_not_backward(self._capture, span, taps=form != "blocked")
         tolerance = self._tolerance(case, form, span)
@@ -220,7 +223,10 @@ class SpanStatements:
         if form == "vjp":
             extra = vector_jacobian_product(dtype, count, *self._layers) - sum_of_terms(dtype, count)
         if case.variant.shortcuts or case.variant.masks:
-            roundings = self._roundings if case.variant.shortcuts else 0.0
+            carrying = self._carrying[form == "forward"]
+            roundings = (
+                carrying.roundings(self._chain.first, self._chain.end) if case.variant.shortcuts else 0.0
+            )
             tolerance = carried_sum(dtype, count, roundings, additions)
         return tolerance + extra
 
