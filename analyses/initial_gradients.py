@@ -2,9 +2,9 @@
 
     python analyses/initial_gradients.py --data folder:IMAGES --data-name cifar10-jpeg75
 
-measures post-activation, pre-activation and plain networks of 20 to 1001 layers, ten seeds each (three from
-1000 layers on), and writes figures, numbers, provenance and a page of findings to
-`reports/initial_gradients/`. What was measured is kept under `--work`, so it can be interrupted.
+measures post-activation, pre-activation and plain networks of 20 to 1001 layers, ten seeds each, and
+writes figures, numbers, provenance and a page of findings to `reports/initial_gradients/`. What was
+measured is kept under `--work`, so it can be interrupted.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ _COLUMNS = ("grad_in_norm", "x_norm", "backward_gain", "forward_branch_share", "
     help="Which kind; may be repeated.",
 )
 @click.option("--seeds", type=COUNT, default=10, help="How many.")
-@click.option("--deep-seeds", type=COUNT, default=3, help="How many from 1000 layers on.")
 @click.option("--batch-size", type=COUNT, default=32, help="Images a batch.")
 @click.option("--deep-batch-size", type=COUNT, default=8, help="The same from 1000 layers on.")
 @run_options("initial_gradients", threads=2)
@@ -57,7 +56,6 @@ def main(
     depths: str,
     networks: tuple[str, ...],
     seeds: int,
-    deep_seeds: int,
     batch_size: int,
     deep_batch_size: int,
     threads: int,
@@ -71,7 +69,6 @@ def main(
             networks,
             depths.split(","),
             seeds=seeds,
-            deep_seeds=deep_seeds,
             batch=batch_size,
             deep_batch=deep_batch_size,
         )

@@ -46,15 +46,20 @@ def judge_rates(gains: pd.DataFrame) -> pd.DataFrame:
     """Return for each kind of shortcut the rate of the shortcut path and of the whole, with verdicts.
 
     The rate is the slope of ln(gain) against k, fitted in each seed and averaged over stages, so that the
-    interval is over seeds.
+    interval is over seeds. With dropout the prediction is about the root mean square over masks, which
+    no single seed has: there the rate is fitted to the root mean square over seeds, masks that let nothing
+    through included, and the interval is the jackknife's over seeds.
     """
     rows: list[dict[str, Any]] = []
     for case in CASES:
         rate = float(np.log(case.predicted(np.array([1.0])))[0])
-        for seed, part in gains[gains["shortcut"] == case.shortcut].groupby("seed"):
-            near = part if case.furthest is None else part[part["units_between"] <= case.furthest]
+        of_case = gains[gains["shortcut"] == case.shortcut]
+        within = of_case if case.furthest is None else of_case[of_case["units_between"] <= case.furthest]
+        of_seeds = _rates_of_root_mean_square if case.law == "dropout_rate" else _rates_of_seeds
+        values = of_seeds(within)
+        for seed, part in of_case.groupby("seed"):
             same = {"shortcut": case.shortcut, "seed": int(str(seed))}
-            alone = {"law": case.law, "value": _rate(near, "blocked_gain"), "predicted": rate}
+            alone = {"law": case.law, "value": values[seed], "predicted": rate}
             whole = {"law": "whole_rate", "value": _rate(part, "whole_gain"), "predicted": np.nan}
             outside = LAWS[case.law].outside({"gate_weights": "He's rule"})
             rows += [{**same, **alone, "outside": outside}, {**same, **whole, "outside": ""}]
@@ -65,6 +70,29 @@ def worst_error(gains: pd.DataFrame, shortcut: str) -> float:
     """Return the largest |blocked / predicted − 1| of a constant shortcut over all seeds, stages and k."""
     part = gains[gains["shortcut"] == shortcut]
     return float((part["blocked_gain"] / part["predicted_gain"] - 1).abs().max())
+
+
+def _rates_of_seeds(gains: pd.DataFrame) -> dict[Any, float]:
+    return {seed: _rate(part, "blocked_gain") for seed, part in gains.groupby("seed")}
+
+
+def _rates_of_root_mean_square(gains: pd.DataFrame) -> dict[Any, float]:
+    """Return the jackknife's pseudo-value of each seed: their mean is the estimate, their scatter its error.
+
+    Tukey 1958: n θ − (n − 1) θ₋ᵢ, with θ the rate of the root mean square over all n seeds, θ₋ᵢ without one.
+    """
+    seeds = gains["seed"].unique()
+    whole = _rate_of_root_mean_square(gains)
+    if len(seeds) == 1:
+        return {seeds[0]: whole}
+    without = {seed: _rate_of_root_mean_square(gains[gains["seed"] != seed]) for seed in seeds}
+    return {seed: len(seeds) * whole - (len(seeds) - 1) * rate for seed, rate in without.items()}
+
+
+def _rate_of_root_mean_square(gains: pd.DataFrame) -> float:
+    energy = gains.assign(energy=gains["blocked_gain"] ** 2)
+    averaged = energy.groupby(["stage", "units_between"])["energy"].mean().reset_index()
+    return _rate(averaged.assign(gain=np.sqrt(averaged["energy"])), "gain")
 
 
 def _rate(gains: pd.DataFrame, column: str) -> float:

@@ -24,7 +24,7 @@ from gradflow.record import Record, load_record
 
 MODES: tuple[BatchNormMode, ...] = ("batch", "frozen")
 DEEP = 1000
-"""From this depth on there are fewer seeds and smaller batches."""
+"""From this depth on batches are smaller."""
 
 _ZOO_UNITS = r"stage\d\.\d+"
 _VARIANCES = "variances.csv"
@@ -167,13 +167,12 @@ def cases(
     depths: Sequence[str],
     *,
     seeds: int,
-    deep_seeds: int,
     batch: int,
     deep_batch: int,
 ) -> list[Case]:
-    """Return every network at every depth; from `DEEP` layers on with `deep_seeds` and `deep_batch`."""
+    """Return every network at every depth; from `DEEP` layers on with batches of `deep_batch`."""
     return [
-        Case(network, depth, deep_batch if deep else batch, deep_seeds if deep else seeds)
+        Case(network, depth, deep_batch if deep else batch, seeds)
         for depth in depths
         for deep in (int(depth.partition("-")[0]) >= DEEP,)
         for network in networks

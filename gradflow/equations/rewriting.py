@@ -97,7 +97,7 @@ def asymmetric_writing(
         outputs = _compared([(original.outputs, forward.outputs)])
     yield Verdict("9", "outputs", span, 0, outputs, tolerance, (), NOT_COMPARABLE)
     compared = _compared(list(zip(original.gradients, gradients, strict=True)))
-    if compared is not None and compared.finite:
+    if compared.finite:
         beyond = np.flatnonzero(compared.norm > tolerance * compared.scale)
         doubtful = [int(index) for index in beyond if index < len(parameters)]
         if doubtful:
@@ -111,21 +111,22 @@ def asymmetric_writing(
     yield Verdict("9", "gradients", span, 0, compared, tolerance, (), NOT_COMPARABLE)
 
 
-def _compared(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> Residual | None:
-    """Return the residuals of all pairs of tensors, each beside its own size; 0 for a pair of none."""
+def _compared(pairs: Sequence[tuple[Tensor | None, Tensor | None]]) -> Residual:
+    """Return the residuals of all pairs of tensors, each beside its own size; 0 for a pair of none.
+
+    None is no gradient: one that only one of the writings has is off by all of it, as are tensors of two
+    shapes.
+    """
     norms: list[float] = []
     scales: list[float] = []
     smallest: list[float] = []
     for first, second in pairs:
-        if first is None and second is None:
-            norms.append(0.0)
-            scales.append(0.0)
-            smallest.append(np.inf)
-            continue
-        if first is None or second is None or first.shape != second.shape:
-            return None
-        one, other = first.detach().double(), second.detach().double()
-        norms.append(float((one - other).norm()))
-        scales.append(float(one.norm() + other.norm()))
-        smallest.append(float(one.norm()))
-    return Residual(np.array(norms), np.array(scales), np.array([size or np.inf for size in smallest]))
+        one, other = (None if tensor is None else tensor.detach().double() for tensor in (first, second))
+        size, beside = (0.0 if tensor is None else float(tensor.norm()) for tensor in (one, other))
+        if one is not None and other is not None and one.shape == other.shape:
+            norms.append(float((one - other).norm()))
+        else:
+            norms.append(size + beside)
+        scales.append(size + beside)
+        smallest.append(size or np.inf)
+    return Residual(np.array(norms), np.array(scales), np.array(smallest))

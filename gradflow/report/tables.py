@@ -53,8 +53,8 @@ _CHECKS = (
 _THEORY = (
     ("title", "what", "what is measured", True),
     ("stage", "stage", "index of the stage; “all” is the network", True),
-    ("value", "measured", "mean over seeds, or over batches of one seed", False),
-    ("interval", "95 %", "interval over seeds, or over batches of one seed", True),
+    ("value", "measured", "mean over seeds", False),
+    ("interval", "95 %", "interval over seeds; batches of one seed have none", True),
     ("predicted", "predicted", "the value that is predicted", False),
     ("statement", "prediction", "what is predicted, in words", True),
     ("source", "source", "whose prediction", True),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, svds
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, svds
 
 from gradflow.errors import ProbeError
 
@@ -52,15 +52,19 @@ def extreme_singular_values(
         seed: of the vector that the iteration starts with.
 
     Raises:
-        ProbeError: if J is not finite, or the iteration does not converge.
+        ProbeError: if J is not finite, or the iteration does not converge, or JᵀJ is below the numbers
+            of J's type.
     """
     least = min(operator.shape)
     count = min(count, least)
     if least <= max(_SMALL, 2 * count):
         values = np.linalg.svd(_finite(dense(operator)), compute_uv=False)
     else:
-        start = np.random.default_rng(seed).standard_normal(least).astype(operator.dtype)
-        _finite(operator.matvec(np.ones(operator.shape[1], operator.dtype)))
+        normal = np.random.default_rng(seed)
+        start = normal.standard_normal(least).astype(operator.dtype)
+        image = _finite(operator.matvec(normal.standard_normal(operator.shape[1]).astype(operator.dtype)))
+        if not image.any():
+            return np.zeros(count)  # almost no vector lies in the kernel of anything but 0
         kind = "LM" if which == "largest" else "SM"
         try:
             values = svds(
@@ -70,6 +74,13 @@ def extreme_singular_values(
             raise ProbeError(
                 f"the iteration for the {count} {which} singular values of a matrix of "
                 f"{operator.shape[0]} × {operator.shape[1]} does not converge; ask for fewer"
+            ) from error
+        except ArpackError as error:
+            size = float(np.linalg.norm(image.astype(np.float64)) / operator.shape[1] ** 0.5)
+            raise ProbeError(
+                f"the iteration for the {count} {which} singular values of a matrix of {operator.shape[0]} × "
+                f"{operator.shape[1]} fails: it squares J, which enlarges a random vector {size:.1e}-fold, "
+                f"in {operator.dtype}; take --dtype float64"
             ) from error
     ordered = np.sort(np.asarray(values, np.float64))
     return ordered[::-1][:count] if which == "largest" else ordered[:count]

@@ -13,6 +13,9 @@ from gradflow.theory.laws import Law
 CLOSE = 0.1
 """The predictions say ≈ and leave out finite width: so far off, relatively, is still said to be close."""
 
+LEAST_SEEDS = 10
+"""Over which a prediction about an ensemble of networks is judged; batches of one are not more of it."""
+
 AGREES = "agrees"
 NEAR = "agrees within 10 %"
 DISAGREES = "disagrees"
@@ -20,6 +23,7 @@ UNDECIDED = "undecided"
 OUTSIDE = "out of its conditions"
 UNPREDICTED = "no prediction"
 
+_DECISIONS = {AGREES, NEAR, DISAGREES}
 VERDICTS = (AGREES, NEAR, DISAGREES, UNDECIDED, OUTSIDE, UNPREDICTED)
 COLUMNS = ("value", "value_low", "value_high", "seeds", "predicted", "outside", "verdict")
 
@@ -28,12 +32,14 @@ def judge(rows: pd.DataFrame, laws: Mapping[str, Law], by: Sequence[str] = ()) -
     """Average over seeds and say for each law and each value of `by` whether it holds.
 
     A prediction agrees if it lies in the interval over seeds; failing that, it agrees nearly if the value is
-    within `CLOSE` of it. An inequality has to be fulfilled by the whole interval. Without an interval (one
-    seed) nothing is decided, and a law out of its conditions gets no verdict, though it was measured.
+    within `CLOSE` of it. An inequality has to be fulfilled by the whole interval. With fewer than
+    `LEAST_SEEDS` seeds nothing is decided, and a law out of its conditions gets no verdict, though it was
+    measured.
 
     Args:
         rows: one number a law, seed and value of `by`, in the columns `law`, `seed`, `value`, `predicted`
             (null: nothing was predicted) and `outside` (which condition is not met; empty if all are).
+            Of several a seed, one for each batch, the mean is taken first.
         laws: by the names in `law`, in the order that is wanted.
         by: what tells cases of one law apart.
 
@@ -44,13 +50,18 @@ def judge(rows: pd.DataFrame, laws: Mapping[str, Law], by: Sequence[str] = ()) -
     keys = ["law", *by]
     if rows.empty:
         return pd.DataFrame(columns=[*keys, *COLUMNS])
-    keyed = rows.assign(**{name: 0 for name in ("iteration", "batch_index") if name not in rows})
+    numbers_of_seeds = rows.groupby([*keys, "seed"], dropna=False, sort=False)
+    of_seeds = numbers_of_seeds.agg({"value": "mean", "predicted": "mean", "outside": "first"}).reset_index()
+    keyed = of_seeds.assign(iteration=0, batch_index=0)
     averaged = aggregate(keyed, ["value", "predicted"], by=keys).rename(columns={"replicates": "seeds"})
     averaged["verdict"] = [
-        _verdict(laws[law].relation, outside, *numbers)
-        for law, outside, *numbers in averaged[
-            ["law", "outside", "value", "value_low", "value_high", "predicted"]
-        ].itertuples(index=False, name=None)
+        UNDECIDED if verdict in _DECISIONS and seeds < LEAST_SEEDS else verdict
+        for verdict, seeds in (
+            (_verdict(laws[law].relation, outside, *numbers), seeds)
+            for law, outside, seeds, *numbers in averaged[
+                ["law", "outside", "seeds", "value", "value_low", "value_high", "predicted"]
+            ].itertuples(index=False, name=None)
+        )
     ]
     order = {law: index for index, law in enumerate(laws)}
     result: pd.DataFrame = averaged.assign(order=averaged["law"].map(order)).sort_values(

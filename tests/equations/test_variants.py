@@ -227,6 +227,27 @@ def test_eq_9_off_by_a_thousandth_is_caught(form: str) -> None:
         assert held_by_form == {"outputs": True, "gradients": True} | ({form: False} if spoilt else {})
 
 
+@pytest.mark.parametrize("change", [lambda _: None, lambda gradient: gradient[:1]], ids=["none", "cut"])
+@pytest.mark.parametrize("form", ["outputs", "gradients"])
+def test_eq_9_fails_where_only_one_writing_has_something(form: str, change: Callable) -> None:
+    """A gradient that only one of the writings has, or has in another shape, is not left out."""
+    model = build_model("preact14", width=4).double()
+    images, targets = cases.images(2, 3, 8, 8)().double(), torch.tensor([1, 2])
+    with captured(model, images, targets) as capture:
+        original = rewriting.Original.of(capture)
+    if form == "outputs":
+        original = replace(original, outputs=change(original.outputs))
+    else:
+        original = replace(original, gradients=(change(original.gradients[0]), *original.gradients[1:]))
+    verdicts = rewriting.asymmetric_writing(
+        model, original, images, targets, loss=None, bn="batch", dtype="float64"
+    )
+    rows = {row["form"]: row for row in (verdict.row("float64") for verdict in verdicts)}
+    assert rows[form]["expected_to_hold"]
+    assert not rows[form]["holds"]
+    assert sum(row["holds"] for row in rows.values()) == 1
+
+
 GATES = ("gate:shortcut,-1", "gate:exclusive,-6")
 
 

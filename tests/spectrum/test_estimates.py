@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from scipy.sparse.linalg import aslinearoperator
@@ -49,6 +51,22 @@ def test_what_does_not_converge_is_refused() -> None:
     crowded = matrix(np.linspace(1, 0, 400), 400, 400)
     with pytest.raises(ProbeError, match=r"3 smallest singular values .* 400 × 400 does not converge"):
         extreme_singular_values(aslinearoperator(crowded), 3, which="smallest")
+
+
+@pytest.mark.parametrize("which", ["largest", "smallest"])
+@pytest.mark.parametrize("size", [5, 200])
+def test_zero_has_singular_values_of_zero(size: int, which: Literal["largest", "smallest"]) -> None:
+    """A branch that adds nothing has a Jacobian, too."""
+    operator = aslinearoperator(np.zeros((size, size + 3)))
+    assert extreme_singular_values(operator, 4, which=which).tolist() == [0.0] * 4
+
+
+def test_what_is_below_the_types_numbers_when_squared_is_refused() -> None:
+    """ARPACK works on JᵀJ: with σ of 1e-30 in float32 that is 0, and J is not."""
+    operator = aslinearoperator(np.eye(200, dtype=np.float32) * np.float32(1e-30))
+    with pytest.raises(ProbeError, match=r"squares J, .* 1\.0e-30-fold, in float32; take --dtype float64"):
+        extreme_singular_values(operator, 4)
+    assert extreme_singular_values(aslinearoperator(np.eye(200) * 1e-30), 2) == pytest.approx([1e-30] * 2)
 
 
 def test_not_finite_is_refused() -> None:

@@ -30,6 +30,7 @@ def test_verdicts_follow_the_stated_rule(
     law: str, values: list[float], predicted: float, outside: str, verdict: str
 ) -> None:
     """The prediction against the interval over seeds, in each case of the rule."""
+    values = values if len(values) == 1 else [*values, *values, *values, values[1]]
     rows = pd.DataFrame({"seed": range(len(values)), "value": values})
     assert judge(rows.assign(law=law, predicted=predicted, outside=outside), LAWS)["verdict"].tolist() == [
         verdict
@@ -49,6 +50,26 @@ def test_the_interval_is_students_over_seeds() -> None:
         [4.5 - half, 4.5 + half], rel=1e-3
     )
     assert verdicts["verdict"].tolist() == ["agrees", "disagrees"]
+
+
+@pytest.mark.parametrize(("seeds", "decided"), [(9, "undecided"), (10, "agrees")])
+def test_fewer_than_ten_seeds_decide_nothing(seeds: int, decided: str) -> None:
+    """However close they lie together, and however many batches each has."""
+    values = np.tile(np.linspace(1.9, 2.4, 5), 8)
+    rows = pd.DataFrame({"seed": np.repeat(np.arange(seeds), 4), "value": values[: 4 * seeds]})
+    rows = rows.assign(batch_index=np.tile(np.arange(4), seeds), law="exponent", predicted=2.15, outside="")
+    (verdict,) = judge(rows, LAWS).to_dict("records")
+    assert (verdict["seeds"], verdict["verdict"]) == (seeds, decided)
+    assert verdict["value_low"] < 2.15 < verdict["value_high"]
+
+
+def test_batches_of_one_seed_have_no_interval() -> None:
+    """They are one network's, and say nothing of others."""
+    rows = pd.DataFrame({"seed": 0, "batch_index": range(20), "value": np.linspace(2, 2.3, 20)})
+    (verdict,) = judge(rows.assign(law="exponent", predicted=2.15, outside=""), LAWS).to_dict("records")
+    assert verdict["seeds"] == 1
+    assert np.isnan(verdict["value_low"])
+    assert verdict["verdict"] == "undecided"
 
 
 def test_nothing_measured_gives_no_verdict() -> None:
