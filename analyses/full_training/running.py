@@ -9,14 +9,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from full_training.published import Entry
 from gradflow.errors import RecordError
 from gradflow.record import load_record
 from gradflow.training.checkpoints import FOLDER, NEWEST
 
 PACKS = (1, 2, 4)
 """How many runs at a time are tried."""
+
+
+class Entry(Protocol):
+    """One run of a queue."""
+
+    @property
+    def name(self) -> str:
+        """Of its directory."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Of `gradflow train`, which tell it from the others."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from _runs import write_images
 from click.testing import CliRunner, Result
 
 import gradflow
@@ -172,3 +173,21 @@ def test_gradients_of_a_linear_net_are_parallel() -> None:
     first = run.gradients(torch.ones(8, dtype=torch.float64), 1)[0]
     assert connected.mean_cosine(first) == pytest.approx(1.0)
     assert not run.uncorrelated
+
+
+def test_ratios_in_training_are_those_of_the_runs(tmp_path: Path) -> None:
+    """Each number is the median ratio of a run's record; a second call trains nothing."""
+    images = write_images(tmp_path / "images", size=32)
+    options = ["--depths", "8,14", "--iterations", "2", "--batch-size", "4", "--seeds", "1"]
+    options += ["--data", f"folder:{images}", "--data-name", "not synthetic"]
+    page = check_output(run("ratios_in_training", tmp_path, *options), tmp_path / "out", "ratios")
+    assert "**undecided**" in page  # one seed
+    found = pd.read_csv(tmp_path / "out" / "ratios.csv").set_index(["layers", "seed", "iteration"])
+    assert len(found) == 2 * 3
+    units = gradflow.load_record(tmp_path / "work" / "preact14-seed0").units
+    last = units[(units["iteration"] == 2) & (units["shortcut"] == "identity")]
+    expected = (last["grad_in_norm"] / last["grad_out_norm"]).median()
+    assert found.loc[(14, 0, 2), "identity"] == pytest.approx(expected, rel=1e-4)
+    before = (tmp_path / "work" / "preact14-seed0" / "record.json").stat().st_mtime_ns
+    assert run("ratios_in_training", tmp_path, *options).exit_code == 0
+    assert (tmp_path / "work" / "preact14-seed0" / "record.json").stat().st_mtime_ns == before

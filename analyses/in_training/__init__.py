@@ -1,0 +1,1 @@
+"""Gradient ratios of units while networks of several depths train."""
