@@ -72,7 +72,7 @@ def _units(capture: Capture) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _spans(capture: Capture) -> Iterator[tuple[int, dict[str, Any]]]:
     for run in identity_runs(capture.units):
-        arriving = capture.gradients[capture.units[run.last].out]
+        arriving = capture.gradients[capture.units[run.last].total]
         total = torch.zeros_like(arriving, dtype=torch.float64)
         for index in range(run.last, run.first - 1, -1):
             branch = capture.branch_parts[index]

@@ -19,7 +19,7 @@ PACKS = (1, 2, 4)
 """How many runs at a time are tried."""
 
 
-class Entry(Protocol):
+class Job(Protocol):
     """One run of a queue."""
 
     @property
@@ -85,11 +85,11 @@ class Queue:
     folder: Path
     options: tuple[str, ...]
 
-    def unfinished(self, entries: Sequence[Entry]) -> list[Entry]:
+    def unfinished(self, entries: Sequence[Job]) -> list[Job]:
         """Return the entries that have steps left, in order."""
         return [entry for entry in entries if not read_progress(self.folder / entry.name).finished]
 
-    def work(self, entries: Sequence[Entry], minutes: float, pack: int | None) -> None:
+    def work(self, entries: Sequence[Job], minutes: float, pack: int | None) -> None:
         """Run entries, the first ones first, until all are finished or the time is over.
 
         One that ends with an error, because it diverged for instance, does not keep the others waiting.
@@ -118,7 +118,7 @@ class Queue:
         if failed:
             raise RecordError(f"training failed in {', '.join(failed)}; its line is above")
 
-    def fastest_pack(self, entries: Sequence[Entry], minutes: float) -> int:
+    def fastest_pack(self, entries: Sequence[Job], minutes: float) -> int:
         """Return how many runs at a time make the most steps together, by trying it for a little while.
 
         What counts is the rate after the first step, so that starting and compiling do not.
@@ -142,7 +142,7 @@ class Queue:
             rates[together] = sum(known)
         return max(rates, key=lambda together: rates[together], default=1)
 
-    def _start(self, entry: Entry, out: Path, minutes: float, *more: str) -> subprocess.Popen[bytes]:
+    def _start(self, entry: Job, out: Path, minutes: float, *more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "gradflow", "train", *entry.options, *self.options]
         if (out / FOLDER / NEWEST).exists():
             command.append("--resume")

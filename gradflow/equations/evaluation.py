@@ -12,6 +12,7 @@ from gradflow.equations.spans import Chain, Span, chain_of, chains, is_unit, not
 from gradflow.equations.unit_statements import unit_statements
 from gradflow.equations.verdicts import Row, Verdict
 from gradflow.probing.capture import Capture
+from gradflow.units.tracing import TracedUnit
 
 OF_UNITS = ("1", "2", "3", "6")
 OF_SPANS = ("4", "5", "7", "8")
@@ -37,8 +38,8 @@ def evaluate(
     Raises:
         ProbeError: if a span cannot be compared.
     """
-    tensors = Tensors(capture, Norms(per_sample=per_sample), dtype)
-    return [verdict.row(dtype) for verdict in _verdicts(tensors, numbers, spans)]
+    tensors = Tensors(capture.ending_at_additions(), Norms(per_sample=per_sample), dtype)
+    return [verdict.row(dtype) for verdict in _verdicts(tensors, capture.units, numbers, spans)]
 
 
 def skipped(capture: Capture, numbers: Collection[str], spans: Sequence[Span] | None) -> list[dict[str, str]]:
@@ -58,7 +59,7 @@ def skipped(capture: Capture, numbers: Collection[str], spans: Sequence[Span] | 
     if "9" in numbers:
         why = "it is about the whole network, and spans were asked for; leave out the spans to have it"
         found.append({"what": "equation 9", "why": why})
-    known = chains(capture)
+    known = chains(capture.ending_at_additions())
     of_spans = [number for number in numbers if number in OF_SPANS]
     for first, end in spans if of_spans else ():
         if chain_of((first, end), known) is None:
@@ -67,7 +68,10 @@ def skipped(capture: Capture, numbers: Collection[str], spans: Sequence[Span] | 
     return found
 
 
-def _verdicts(tensors: Tensors, numbers: Collection[str], spans: Sequence[Span] | None) -> Iterator[Verdict]:
+def _verdicts(
+    tensors: Tensors, as_read: Sequence[TracedUnit], numbers: Collection[str], spans: Sequence[Span] | None
+) -> Iterator[Verdict]:
+    # Of units `as_read`, x_{l+1} is what the next one reads, as eq. 2 takes it.
     capture = tensors.capture
     found, plain = chains(capture), plain_chains(capture)
     asked: dict[Chain, list[Span] | None] = dict.fromkeys(found) if spans is None else {}
@@ -86,7 +90,7 @@ def _verdicts(tensors: Tensors, numbers: Collection[str], spans: Sequence[Span] 
                     group.setdefault(chain, [])
                     group[chain] = [*(group[chain] or []), span]
     for index in units if any(number in numbers for number in OF_UNITS) else ():
-        yield from unit_statements(tensors, index, numbers)
+        yield from unit_statements(tensors, as_read[index], numbers)
     for chain, wanted in asked.items() if any(number in numbers for number in OF_SPANS) else ():
         yield from SpanStatements(tensors, chain, numbers).verdicts(wanted)
     for chain, wanted in asked_plain.items() if "plain" in numbers else ():

@@ -78,8 +78,9 @@ def shortcut_gains(
     rows: list[dict[str, Any]] = []
     with (
         full_precision(),
-        captured(eager(model), inputs, targets, loss=loss, bn=bn, units=units) as capture,
+        captured(eager(model), inputs, targets, loss=loss, bn=bn, units=units) as as_read,
     ):
+        capture = as_read.ending_at_additions()
         for chain in chains(capture):
             arriving = capture.gradients.get(capture.units[chain.last].out)
             if arriving is not None:

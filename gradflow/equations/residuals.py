@@ -51,6 +51,11 @@ class Residual:
         return self.finite and not self.scale.any() and not self.norm.any()
 
     @property
+    def empty(self) -> int:
+        """How many samples are zero in every term, so that there is nothing to compare in them."""
+        return int((self.scale == 0).sum())
+
+    @property
     def error(self) -> float | None:
         """The largest ‖residual‖ / scale, over the samples of which a term is not zero.
 

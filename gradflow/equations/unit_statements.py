@@ -18,9 +18,15 @@ from gradflow.tolerances import carried_sum, function_value, sum_of_terms
 from gradflow.units.tracing import TracedUnit
 
 
-def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> Iterator[Verdict]:
-    """Yield the verdicts on one unit."""
-    capture = tensors.capture
+def unit_statements(tensors: Tensors, as_read: TracedUnit, numbers: Collection[str]) -> Iterator[Verdict]:
+    """Yield the verdicts on one unit.
+
+    Args:
+        tensors: of the run.
+        as_read: the unit, with x_{l+1} where the next one reads it: eq. 2 is about what is between.
+        numbers: equations that are asked for.
+    """
+    capture, index = tensors.capture, as_read.index
     unit = capture.units[index]
     chain = Chain(index, index, tensors.stages[index], *kind_of(unit))
     span = index, index + 1
@@ -36,7 +42,7 @@ def unit_statements(tensors: Tensors, index: int, numbers: Collection[str]) -> I
             reasons,
         )
     if "2" in numbers:
-        yield _activation(tensors, chain)
+        yield _activation(tensors, as_read, chain.stage)
     asked = [number for number in ("3", "6") if number in numbers and (number == "3" or unit.split)]
     # Where h is the identity λ is 1 and eq. 6 is eq. 3: what is evaluated once is given for both.
     together = [asked] if chain.identity else [[number] for number in asked]
@@ -83,11 +89,10 @@ def _addition(tensors: Tensors, index: int) -> Residual | None:
     return Residual(tensors.norms(left), size + beside, smallest)
 
 
-def _activation(tensors: Tensors, chain: Chain) -> Verdict:
+def _activation(tensors: Tensors, unit: TracedUnit, stage: int) -> Verdict:
     """Return the verdict on x_{l+1} = f(y_l)."""
-    capture, index = tensors.capture, chain.first
-    unit = capture.units[index]
-    y, out = capture.values.get(unit.total), _read_by_the_next(tensors, index)
+    capture, index = tensors.capture, unit.index
+    y, out = capture.values.get(unit.total), _read_by_the_next(capture, unit)
     held = held_post_activation(unit, torch.float64)
     residual = None
     if held is not None and y is not None and out is not None:
@@ -100,15 +105,14 @@ def _activation(tensors: Tensors, chain: Chain) -> Verdict:
         )
     tolerance = function_value(tensors.dtype, 0.0 if held is None else held.roundings)
     reasons = [f"f is {unit.post_activation}, which cannot be evaluated again"] if held is None else []
-    return Verdict("2", "forward", (index, index + 1), chain.stage, residual, tolerance, reasons)
+    return Verdict("2", "forward", (index, index + 1), stage, residual, tolerance, reasons)
 
 
-def _read_by_the_next(tensors: Tensors, index: int) -> Tensor | None:
+def _read_by_the_next(capture: Capture, unit: TracedUnit) -> Tensor | None:
     """Return x_{l+1} as the next unit's shortcut hands it on, where that is what it does."""
-    capture = tensors.capture
-    unit = capture.units[index]
-    if index + 1 < len(capture.units):
-        following = capture.units[index + 1]
-        if following.fork == unit.out and following.shortcut == "identity" and following.shortcut_is_fork:
-            return capture.shortcuts[index + 1]
+    following = capture.units[unit.index + 1] if unit.index + 1 < len(capture.units) else None
+    if following is None or following.fork != unit.out:
+        return capture.values.get(unit.out)
+    if following.shortcut == "identity" and following.shortcut_is_fork:
+        return capture.shortcuts[following.index]
     return capture.values.get(unit.out)

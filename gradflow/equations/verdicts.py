@@ -21,6 +21,7 @@ NOT_COMPARABLE = "its ends have different shapes or were not reached"
 NOT_FINITE = "a term is not finite"
 NOTHING_ENTERS = "its terms are all zero, and something is left"
 NOTHING_TO_COMPARE = "every term is zero, so there was nothing to compare"
+NOT_COMPARED = "are zero in every term, and were not compared"
 NOT_EVALUATED = "what stands on its way is not among the operations that can be evaluated again"
 
 
@@ -60,6 +61,9 @@ class Verdict:
             reasons.append(NOTHING_TO_COMPARE)
         elif error is None:
             reasons.append(NOTHING_ENTERS if finite else NOT_FINITE)
+        elif self.residual.empty:
+            compared = "tensors" if self.number == "9" else "samples"
+            reasons.append(f"{self.residual.empty} of {len(self.residual.scale)} {compared} {NOT_COMPARED}")
         return {
             "equation": self.number,
             "form": self.form,

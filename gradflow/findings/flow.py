@@ -78,7 +78,10 @@ def _gradient_in_stages(measured: Measured) -> list[str]:
         f"that is {times(row['growth'])} a unit{_interval(row, measured)}"
         for row in _rows(stages)
     )
-    verdicts = {_direction(row) for row in _rows(stages)}
+    # A fit and the ends that it is fitted between may differ in direction; then there is none.
+    verdicts = {
+        _direction(row) if _direction(row) == _direction(row, "ratio") else "changes" for row in _rows(stages)
+    }
     verdict = verdicts.pop() if len(verdicts) == 1 else "changes"
     where = "Within each stage, from its last unit's output back to its first's, the gradient norm"
     return [f"{where} {verdict}: {each}."]
@@ -89,7 +92,7 @@ def _gradient_over_all(measured: Measured) -> list[str]:
     if not np.isfinite(whole["ratio"]):
         return []
     count = whole["last_unit"] - whole["first_unit"] + 1
-    change = f"{_direction(whole)} to {times(whole['ratio'])}{_interval(whole, measured, 'ratio')}"
+    change = f"{_direction(whole, 'ratio')} to {times(whole['ratio'])}{_interval(whole, measured, 'ratio')}"
     where = "from the loss's end to the first unit's input, transitions between stages included"
     return [f"Over all {count} units, {where}, it {change}."]
 
@@ -168,11 +171,11 @@ def _extreme(frame: pd.DataFrame, column: str, *, least: bool) -> Row:
     return _rows(frame.sort_values(column, ascending=least, kind="stable").head(1))[0]
 
 
-def _direction(row: Row) -> str:
-    low, high = row["growth_low"], row["growth_high"]
+def _direction(row: Row, column: str = "growth") -> str:
+    low, high = row[f"{column}_low"], row[f"{column}_high"]
     if np.isfinite(low) and low <= 1 <= high:
         return "changes in no direction that the repetitions agree on"
-    return "grows" if row["growth"] > 1 else "shrinks"
+    return "grows" if row[column] > 1 else "shrinks"
 
 
 def _interval(row: Row, measured: Measured, column: str = "growth") -> str:

@@ -77,7 +77,7 @@ class BackwardMeasures:
         self._gradients = [UnitGradients() for _ in places]
         self._arrived: dict[int, MeasuredSquares] = {}
         self._runs = {index: run for run in runs for index in range(run.first, run.last + 1)}
-        self._run_of_end = {places[run.last].out: run for run in runs}
+        self._run_of_end = {places[run.last].total: run for run in runs}
         self._sums: dict[int, _Sum] = {}
         self._unit_of_fork = {place.fork: place.unit for place in places if place.adds}
         self._end_gradients: dict[Run, Tensor] = {}
@@ -156,7 +156,7 @@ class BackwardMeasures:
             if place.unit in self._untouched:
                 found.shortcut = arrived.get(place.total, found.shortcut)
         for run in dict.fromkeys(self._runs.values()):
-            self._add_up_span(run, arrived.get(self._places[run.last].out))
+            self._add_up_span(run, arrived.get(self._places[run.last].total))
         return self._gradients
 
     def _measure_apart(self, found: UnitGradients, parts: Parts) -> None:

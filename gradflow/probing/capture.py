@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from gradflow.probing.together import Observers
 from gradflow.probing.traced import TracedForward, ValueKeeper, traced_forward
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.graph import Port
+from gradflow.units.runs import ending_at_additions
 from gradflow.units.tracing import TracedUnit
 
 
@@ -61,6 +62,13 @@ class Capture:
     outputs: Any
     leaf_gradients: tuple[Tensor | None, ...]
     passes: Passes | None
+
+    def ending_at_additions(self) -> Capture:
+        """Return the same tensors, with units that end where the next one activates ending at their addition.
+
+        See `gradflow.units.runs.ending_at_additions`.
+        """
+        return replace(self, units=ending_at_additions(self.units))
 
     def branch_sum_vjps(self, first: int, cotangents: Sequence[Tensor]) -> list[Tensor]:
         """Return (∂ Σ_{i≥l} F_i / ∂x_l)ᵀ applied to each F_i's cotangent, for each l from `first` on.

@@ -159,7 +159,7 @@ def _add_spans(
     batch: int,
 ) -> None:
     """Fill the columns of the spans from each unit to the run's end, where all units are there."""
-    end = _gradient(loss, units[last].out)
+    end = _gradient(loss, units[last].total)
     if end is None:
         return
     together = torch.zeros_like(end)

@@ -138,7 +138,12 @@ CHECKS = (
         "whether it must: where the form is right and there is something to compare, or a term is not finite",
     ),
     Column("detectable", "float64", "ratio", "relative change of any one term from which on it fails"),
-    Column("finding", "string", "", "why it is not expected to hold, or failed without an error; else null"),
+    Column(
+        "finding",
+        "string",
+        "",
+        "why it is not expected to hold, failed without an error, or left samples out; else null",
+    ),
 )
 
 STEPS = (

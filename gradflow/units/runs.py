@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeVar
 
 from gradflow.units.finding import stages
@@ -41,9 +42,27 @@ def has_identity_form(unit: TracedUnit) -> bool:
     )
 
 
+def ending_at_additions(units: Sequence[TracedUnit]) -> list[TracedUnit]:
+    """Return the units, with those that close a chain of identity f ending at their addition.
+
+    In a pre-activation network a unit that changes the shape activates x before both its paths (He et al.
+    2016, section 5), and so does the head: what is read at its fork is f(y) of the unit before. That
+    activation is the next unit's; x_L of the stage is y, and f of its last unit the identity, as in the
+    others.
+    """
+    found = list(units)
+    for previous, unit, (stage_before, stage) in zip(units, units[1:], pairwise(stages(units)), strict=False):
+        continues = stage_before == stage and previous.out == unit.fork
+        of_identity = previous.post_activation == "identity" and previous.out == previous.total
+        if continues and of_identity and unit.split is not None and unit.out != unit.total:
+            found[unit.index] = replace(unit, post_activation="identity")  # and with it `out` is `total`
+    return found
+
+
 def identity_runs(units: Sequence[TracedUnit]) -> list[Run]:
-    """Return the maximal runs of units of the form of eq. 3, in order."""
-    return [run for run, _ in join_runs(units, [has_identity_form(unit) or None for unit in units])]
+    """Return the maximal runs of units of the form of eq. 3, in order; x_L is `total` of the last one."""
+    ending = ending_at_additions(units)
+    return [run for run, _ in join_runs(ending, [has_identity_form(unit) or None for unit in ending])]
 
 
 Kind = TypeVar("Kind", bound=Hashable)

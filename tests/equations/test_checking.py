@@ -11,7 +11,9 @@ from small_networks import Chain, labels, rows, seeded
 
 from gradflow import build_model, check, probe
 from gradflow.equations import unit_statements
+from gradflow.equations.evaluation import evaluate
 from gradflow.errors import ProbeError
+from gradflow.probing.capture import captured
 from gradflow.record.schema import CHECKS
 from gradflow.tolerances import UNIT_ROUNDOFF
 
@@ -86,7 +88,7 @@ def test_eq_1_and_2_hold_everywhere(case: cases.Case) -> None:
 
 @cases.each([PREACT20, PREACT29])
 def test_transitions_are_findings(case: cases.Case) -> None:
-    """A unit that pads or projects is named as such; an end of another shape cannot be compared."""
+    """A unit that pads or projects is named as such; the one before it ends at its addition, and holds."""
     checks = checks_of(case, equations=["3"], dtypes=[torch.float64]).set_index("span_start")
     kind = "padding" if case is PREACT20 else "projection"
     for unit in (3, 6):
@@ -95,8 +97,24 @@ def test_transitions_are_findings(case: cases.Case) -> None:
         assert pd.isna(checks["error"][unit])
         assert checks["finding"][unit].startswith(f"h is a {kind} shortcut")
         assert "different shapes" in checks["finding"][unit]
-    assert checks["finding"][2] == "f is batch_norm+relu"
-    assert checks["error"][2] > 1e-3  # the activation at a stage's end is a deviation, not rounding
+        assert checks["holds"][unit - 1]
+
+
+@cases.each([PREACT20, PREACT29])
+def test_sums_reach_the_end_of_every_stage(case: cases.Case) -> None:
+    """The activation that the next stage's first unit shares is that unit's: sums end at the addition."""
+    checks = checks_of(case, dtypes=[torch.float64])
+    for number, form in (("4", "forward"), ("5", "telescoped"), ("5", "vjp"), ("8", "blocked")):
+        chosen = checks[(checks["equation"] == number) & (checks["form"] == form) & checks["holds"]]
+        assert {3, 6, 9} <= set(chosen["span_end"])
+    # Eq. 2 is about what the next unit reads, and there it is the activation.
+    assert checks[checks["equation"] == "2"]["holds"].all()
+    spoilt = case.build()
+    with captured(spoilt, case.inputs(), case.targets()) as capture:
+        capture.branches[2] = capture.branches[2] * 1.001
+        found = pd.DataFrame(evaluate(capture, ["3", "4"], None, "float32"))
+    failed = found[found["expected_to_hold"] & ~found["holds"]]
+    assert set(zip(failed["equation"], failed["span_end"], strict=True)) == {("3", 3), ("4", 3)}
 
 
 @pytest.mark.parametrize(

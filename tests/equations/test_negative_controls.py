@@ -199,6 +199,21 @@ def test_one_sample_off_is_caught_where_each_is_held_to_the_tolerance(sample: in
         assert failing(caught, *statement) == spans_of(caught, *statement, 1)
 
 
+def test_samples_that_are_not_compared_are_counted() -> None:
+    """A sample that is zero throughout neither holds nor fails, and it is said that it was left out."""
+    inputs = rows(dtype=torch.float64)
+    inputs[1] = 0
+    model = LinearBranches(*[torch.eye(4) / 2] * 3).double()
+    with captured(model, inputs, loss=torch.sum) as capture:
+        found = pd.DataFrame(evaluate(capture, ["1", "4"], None, "float64", per_sample=True))
+        whole = pd.DataFrame(evaluate(capture, ["1", "4"], None, "float64"))
+    assert found["holds"].all()
+    assert found["expected_to_hold"].all()
+    left_out = f"1 of {len(inputs)} samples are zero in every term, and were not compared"
+    assert (found["finding"] == left_out).all()
+    assert whole["finding"].isna().all()
+
+
 def test_exchanged_branches_are_caught() -> None:
     """Two branches' values in each other's place fail eq. 3 on both, while their sum hides it from eq. 4."""
 

@@ -47,6 +47,14 @@ def test_rates_are_those_of_the_network() -> None:
     assert "It shrinks most in unit 1 (identity): ×0.5." in scaling(0.0, -0.5, 0.0)
 
 
+def test_a_fit_and_its_ends_may_differ_in_direction() -> None:
+    """‖g‖ over 8, 1, 1, 1, 4 units: fitted it shrinks, from end to end it grows; no direction is claimed."""
+    said = scaling(0.0, 1.0, -0.875, 0.0, 0.0, 0.0, 7.0)
+    assert "the gradient norm changes: stage 0" in said
+    assert "the gradient norm grows: stage 0" in scaling(0.5, 0.5, 0.5)
+    assert "the gradient norm shrinks: stage 0" in scaling(-0.5, -0.5, -0.5)
+
+
 def test_units_that_do_nothing() -> None:
     """A branch of a thousandth of the norm does nothing, one of a tenth does something."""
     said = scaling(0.5, 1e-3, 0.5, 0.0)

@@ -11,7 +11,7 @@ from small_networks import Chain, rows
 from gradflow import build_model
 from gradflow.units.finding import require_units, stages
 from gradflow.units.modules import watching
-from gradflow.units.runs import identity_runs
+from gradflow.units.runs import ending_at_additions, identity_runs
 from gradflow.units.tracing import Bystander, TracedUnit, UnitTracer
 
 
@@ -27,17 +27,30 @@ def trace(model, inputs) -> list[TracedUnit]:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("preact20", [(0, 1, 0), (4, 4, 1), (7, 8, 2)]),
-        ("preact29-bottleneck", [(1, 1, 0), (4, 4, 1), (7, 8, 2)]),
+        ("preact20", [(0, 2, 0), (4, 5, 1), (7, 8, 2)]),
+        ("preact29-bottleneck", [(1, 2, 0), (4, 5, 1), (7, 8, 2)]),
         ("resnet20", []),
     ],
 )
 def test_runs_of_the_zoo(name: str, expected: list[tuple[int, int, int]]) -> None:
-    """A run ends where the next unit is a transition, or where something follows the addition."""
+    """A run ends where its stage does, at the addition: the activation behind it is the transition's."""
     units = trace(build_model(name, width=4), cases.images(2, 3, 8, 8)())
     runs = identity_runs(units)
     assert [(run.first, run.last, run.stage) for run in runs] == expected
     assert [run.end for run in runs] == [last + 1 for _, last, _ in expected]
+
+
+def test_an_activation_that_the_next_unit_shares_is_no_f_of_the_last_one() -> None:
+    """The last unit of a stage ends at its addition; units that all have such an f keep it."""
+    units = trace(build_model("preact20", width=4), cases.images(2, 3, 8, 8)())
+    ending = ending_at_additions(units)
+    assert [unit.index for unit in units if unit.post_activation != "identity"] == [2, 5]
+    assert all(unit.post_activation == "identity" and unit.out == unit.total for unit in ending)
+    assert ending[2].out != units[2].out == units[3].fork
+    post = trace(build_model("resnet20", width=4), cases.images(2, 3, 8, 8)())
+    assert ending_at_additions(post) == post
+    alone = trace(build_model("resnet20", width=4, activation="bn-after"), cases.images(2, 3, 8, 8)())
+    assert {unit.post_activation for unit in ending_at_additions(alone)} == {"batch_norm+relu"}
 
 
 def test_a_scaled_unit_splits_a_run() -> None:
