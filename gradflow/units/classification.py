@@ -16,7 +16,7 @@ from functools import lru_cache
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk
+from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk, is_leaf, order
 
 _LAYOUT = {
     "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Clone", "ToCopy",
@@ -32,13 +32,19 @@ _NORMALISATION = {
 }  # fmt: skip
 _PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Mm", "Bmm", "Linear"}
 _PADDING = {"ConstantPadNd", "Cat", "Constant"}
-_SUBSAMPLING = {"Slice", "Select", "AvgPool2D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D"}
+_SUBSAMPLING = {"Slice", "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D"}
 _SCALING = {"Mul", "Div"}
 _GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
 _SHORTCUT = _LAYOUT | set(_NORMALISATION) | _PROJECTION | _PADDING | _SUBSAMPLING | _SCALING | _GATE | {
     "NativeDropout", "FusedDropout", "Roll",
 }  # fmt: skip
 """All that may stand on a shortcut."""
+
+_RESCALING = _LAYOUT | _SCALING | {
+    "Add", "Sub", "Addcmul", "LinalgVectorNorm", "Norm", "Mean", "Sum", "Var", "Std", "Pow", "Sqrt", "Rsqrt",
+    "ClampMin", "Clamp", "Maximum",
+}  # fmt: skip
+"""What a normalisation is written with: a branch of nothing else only scales and shifts x_l."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Split:
         interior: the nodes of both paths, between the fork and the addition.
         shortcut_parameters: leaves that only the shortcut uses.
         branch_parameters: leaves that the branch uses, shared ones included.
+        side_inputs: nodes of values from before the fork that the branch reads beside x_l.
     """
 
     fork: Port
@@ -67,6 +74,7 @@ class Split:
     interior: frozenset[Node]
     shortcut_parameters: tuple[torch.Tensor, ...]
     branch_parameters: tuple[torch.Tensor, ...]
+    side_inputs: frozenset[Node] = frozenset()
 
     @property
     def mixed(self) -> bool:
@@ -113,23 +121,29 @@ def split_addition(walk: Walk) -> Split | str:
     nodes_of = {side: walk.nodes_of(side) for side in (FIRST, SECOND, BOTH)}
     own = {side: walk.parameters_of(side) for side in (FIRST, SECOND, BOTH)}
     sizes = {side: _size(own[side], nodes_of[side]) for side in (FIRST, SECOND)}
-    branch = FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND
+    branch = walk.reads_beside or (FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND)
     shortcut = BOTH ^ branch
-    if not own[branch]:
+    if not own[branch] and not sizes[branch][0]:
         return "neither operand passes parameters of its own between the addition and the fork"
     nodes = nodes_of[shortcut]
     foreign = sorted({operation(node) for node in nodes} - _SHORTCUT)
+    if any(is_product_of_values(node) for node in nodes):
+        foreign.append("a product of values")
     if foreign:
         return f"both operands are branches: the shorter one holds {', '.join(foreign)}"
     if sizes[shortcut] == sizes[branch]:
         return "both operands are equally long, so that neither is the shortcut"
     weights = sizes[shortcut][0]
-    gated = _has_gate([*nodes, *nodes_of[BOTH]])
     if weights > 2:
         return f"both operands are branches: the shorter one holds {weights} weights"
+    reason = _why_no_shortcut(walk, shortcut, own[shortcut]) or _why_no_branch(
+        walk, [*nodes_of[branch], *nodes_of[BOTH]]
+    )
+    if reason:
+        return reason
     return Split(
         fork=walk.fork,
-        shortcut=_shortcut_kind(nodes, weights, gated),
+        shortcut=_shortcut_kind(nodes, weights, _has_gate([*nodes, *nodes_of[BOTH]])),
         shortcut_operand=0 if shortcut == FIRST else 1,
         shortcut_edges=tuple(walk.edges_of(shortcut)),
         branch_edges=tuple(walk.edges_of(branch)),
@@ -137,17 +151,88 @@ def split_addition(walk: Walk) -> Split | str:
         interior=frozenset(walk.reached),
         shortcut_parameters=tuple(own[shortcut]),
         branch_parameters=(*own[branch], *own[BOTH]),
+        side_inputs=walk.side_inputs,
     )
 
 
+def _why_no_shortcut(walk: Walk, side: int, own: list[torch.Tensor]) -> str | None:
+    """Return why what would be the shortcut is none: it does not come from the fork by a way of its own."""
+    nodes = walk.nodes_of(side)
+    # Without a node of its own it must be the fork itself, not another value that the branch reads.
+    if not walk.edges_of(side) and (nodes or not walk.starts_at_fork(side)):
+        return "the shorter operand has no way of its own to the fork: it is made of what the branch reads"
+    projections = [node for node in nodes if operation(node) in _PROJECTION]
+    if projections and not any(leaf.ndim > 1 for leaf in own) and not all(map(_is_frozen, projections)):
+        return "the shorter operand projects with a weight that the branch uses too"
+    return None
+
+
+def _why_no_branch(walk: Walk, nodes: list[Node]) -> str | None:
+    """Return why what would be the branch is none, though it has parameters."""
+    names = {operation(node) for node in nodes}
+    if names <= _RESCALING | set(_NORMALISATION):
+        return "the longer operand only scales and shifts the shorter one, as a normalisation does"
+    if walk.side_inputs and _adds_another_stream(walk):
+        return "the branch reads the sum of another stream: coupled streams, as in a reversible network"
+    return None
+
+
+def _adds_another_stream(walk: Walk) -> bool:
+    """Whether a value of x_l's kind from before the fork is added to something made from x_l.
+
+    In a reversible network y₁ = x₁ + F(y₂), y₂ = x₂ + G(x₁): each stream's branch holds the other
+    stream's addition. Positions that are added to x_l itself are no such thing.
+    """
+    fork = walk.fork
+    assert fork is not None
+    made_from_fork: set[Node] = set()
+    for node in sorted(walk.reached, key=order):
+        origins = [origin for origin, _ in node.next_functions if origin is not None]
+        if operation(node) == "Add" and len(origins) == 2:
+            for stream, other in (origins, reversed(origins)):
+                if stream in walk.side_inputs and other in made_from_fork and _holds(other, fork):
+                    return True
+        if any(origin is fork.node or origin in made_from_fork for origin in origins):
+            made_from_fork.add(node)
+    return False
+
+
+def _holds(node: Node, fork: Port) -> bool:
+    """Whether a result of `node` has the shape of x_l."""
+    return any(torch.Size(kind.shape) == fork.shape for kind in node._input_metadata)  # noqa: SLF001 - documented
+
+
 def _size(own: list[torch.Tensor], nodes: list[Node]) -> tuple[int, int, int]:
-    """Return weights, their elements, and nodes of one side's own: what makes a path the longer one.
+    """Return projections, elements of parameters, and nodes of one side's own: what makes a path longer.
 
     A gate's weight is not one of the path itself. Between two paths of one weight each, a
-    1×1 convolution is the shorter beside a 3×3.
+    1×1 convolution is the shorter beside a 3×3. Projections are counted by what they do, since
+    a frozen weight has no leaf in the graph.
     """
-    weights = sum(leaf.ndim > 1 for leaf in own) - _has_gate(nodes)
-    return max(weights, 0), sum(leaf.numel() for leaf in own), len(nodes)
+    weights = sum(operation(node) in _PROJECTION and not is_product_of_values(node) for node in nodes)
+    return max(weights - _has_gate(nodes), 0), sum(leaf.numel() for leaf in own), len(nodes)
+
+
+def is_product_of_values(node: Node) -> bool:
+    """Whether `node` multiplies two values of the forward pass, as attention's scores are made."""
+    if operation(node) not in {"Bmm", "Mm"}:
+        return False
+    return all(origin is not None and not _is_made_of_leaves(origin) for origin, _ in node.next_functions)
+
+
+def _is_made_of_leaves(node: Node) -> bool:
+    """Whether nothing but parameters, moved about, goes into `node`."""
+    while not is_leaf(node):
+        origins = [origin for origin, _ in node.next_functions if origin is not None]
+        if len(origins) != 1 or operation(node) not in _LAYOUT:
+            return False
+        node = origins[0]
+    return True
+
+
+def _is_frozen(node: Node) -> bool:
+    """Whether a projection's weight has no history: all that it hands a gradient to is its input."""
+    return sum(origin is not None for origin, _ in node.next_functions) == 1
 
 
 def _shortcut_kind(nodes: list[Node], weights: int, gated: bool) -> str:
