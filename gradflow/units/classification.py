@@ -35,6 +35,7 @@ _PADDING = {"ConstantPadNd", "Cat", "Constant"}
 _SUBSAMPLING = {"Slice", "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D"}
 _SCALING = {"Mul", "Div"}
 _GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
+_SWITCHES = {"Sigmoid", "Hardsigmoid", "Softmax"}
 _SHORTCUT = _LAYOUT | set(_NORMALISATION) | _PROJECTION | _PADDING | _SUBSAMPLING | _SCALING | _GATE | {
     "NativeDropout", "FusedDropout", "Roll",
 }  # fmt: skip
@@ -172,9 +173,25 @@ def _why_no_branch(walk: Walk, nodes: list[Node]) -> str | None:
     names = {operation(node) for node in nodes}
     if names <= _RESCALING | set(_NORMALISATION):
         return "the longer operand only scales and shifts the shorter one, as a normalisation does"
+    if walk.fork is not None and walk.side_inputs and operation(walk.fork.node) in _SWITCHES:
+        return "what its operands share is a gate, not a signal"
+    if _is_added_parameter(walk):
+        return "its shorter operand is a parameter that the branch adds, too: an embedding of positions"
     if walk.side_inputs and _adds_another_stream(walk):
         return "the branch reads the sum of another stream: coupled streams, as in a reversible network"
     return None
+
+
+def _is_added_parameter(walk: Walk) -> bool:
+    """Whether x_l is nothing but a parameter, and the branch begins by adding it to something."""
+    assert walk.fork is not None
+    node = walk.fork.node
+    embedded = operation(node) == "Embedding" and all(
+        origin is None or is_leaf(origin) for origin, _ in node.next_functions
+    )
+    return (embedded or _is_made_of_leaves(node)) and any(
+        operation(edge.consumer) == "Add" for edge in walk.edges
+    )
 
 
 def _adds_another_stream(walk: Walk) -> bool:

@@ -10,6 +10,7 @@ before an in-place operation can overwrite them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MethodWrapperType
@@ -22,7 +23,8 @@ from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import ProbeError
 from gradflow.units.classification import Split, function_name, split_addition
-from gradflow.units.graph import Edge, Port, between, find_fork
+from gradflow.units.graph import Edge, Port, Walk, between, find_fork
+from gradflow.units.weights import WeightUses
 
 IN_PLACE = {Tensor.add_, Tensor.__iadd__}
 ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | IN_PLACE
@@ -30,6 +32,11 @@ ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.a
 
 
 _REENTRANT = "CheckpointFunctionBackward"
+
+_MACHINERY = ("gradflow.units.", "torch._", "torch.overrides", "torch.utils._")
+"""Python modules that stand between an addition and the line on which it is written."""
+
+_SET_REQUIRES_GRAD = Tensor.requires_grad.__set__  # type: ignore[attr-defined] # a getset descriptor
 
 
 @dataclass(eq=False)
@@ -50,6 +57,7 @@ class TracedUnit:
         interior: nodes between the fork and y_l.
         branch_parameters: leaves of the branch.
         shortcut_parameters: leaves of the shortcut.
+        where: Python module and line of the addition; empty for a named block.
     """
 
     index: int
@@ -64,6 +72,7 @@ class TracedUnit:
     branch_parameters: tuple[Tensor, ...]
     shortcut_parameters: tuple[Tensor, ...]
     post_activation: str = "identity"
+    where: str = ""
     out: Port = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,10 +103,19 @@ class TracedUnit:
 
 @dataclass(frozen=True)
 class PassedOver:
-    """An addition (or a named block) that is not measured, and why."""
+    """An addition (or a named block) that is not measured, and why.
+
+    Attributes:
+        name: qualified name of the module in whose forward it stands.
+        reason: why it is not measured.
+        where: Python module and line of the addition; empty for a named block.
+        shape: of the sum; empty for a named block.
+    """
 
     name: str
     reason: str
+    where: str = ""
+    shape: tuple[int, ...] = ()
 
 
 class Observer(Protocol):
@@ -156,6 +174,7 @@ class UnitTracer(TorchFunctionMode):
         self._overrides = dict(overrides or {})
         self._special = ADDITIONS | set(self._overrides)
         self._uses: dict[tuple[Node, int], int] = {}
+        self._weights = WeightUses()
         self._activation: list[str] = []
         self._followed: list[Node] | None = None
 
@@ -165,12 +184,16 @@ class UnitTracer(TorchFunctionMode):
         """Run `func`, looking at additions before and after."""
         kwargs = kwargs or {}
         if type(func) is MethodWrapperType:
+            if func == _SET_REQUIRES_GRAD and args[0].grad_fn is not None and args[1]:
+                return None  # an input that we gave a history needs a gradient already, and may not be told so
             return func(*args, **kwargs)
         if func in self._special:
             func = self._overrides.get(func, func)
-            operands = _operands(args, kwargs) if func in ADDITIONS and torch.is_grad_enabled() else None
+            operands = summands(args, kwargs) if func in ADDITIONS else None
             if operands is not None:
-                return self._add(func, args, kwargs, *operands)
+                if torch.is_grad_enabled() and all(operand.grad_fn is not None for operand in operands):
+                    return self._add(func, args, kwargs, *operands)
+                self._note_hidden(*operands)
         used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
         result = func(*args, **kwargs)
         if _has_history(result):
@@ -195,6 +218,7 @@ class UnitTracer(TorchFunctionMode):
     def forget_graph(self) -> None:
         """Drop what refers to the autograd graph beyond the units themselves."""
         self._uses.clear()
+        self._weights.clear()
         self._followed = None
 
     def _count_uses(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
@@ -204,7 +228,11 @@ class UnitTracer(TorchFunctionMode):
             ProbeError: if a value comes out of reentrant checkpointing, which runs without a graph.
         """
         for value, node in used:
-            if node is None or value is result:
+            if node is None:
+                if value.requires_grad and isinstance(result, Tensor):
+                    self._weights.note(value, result)
+                continue
+            if value is result:
                 continue
             key = node, value.output_nr
             uses = self._uses[key] = self._uses.get(key, 0) + 1
@@ -240,14 +268,15 @@ class UnitTracer(TorchFunctionMode):
     ) -> Any:
         ports = _port(first), _port(second)
         name = self.running[-1] if self.running else ""
+        where = _line()
         if self._selected is not None and not self._selected(name):
             split: Split | str = "it is not among the units that were asked for"
         elif func in IN_PLACE and is_view(first):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
-            split = split_addition(find_fork(*ports))
+            split = self._split(find_fork(*ports))
         if isinstance(split, str):
-            self.passed_over.append(PassedOver(name, split))
+            self.passed_over.append(PassedOver(name, split, where, tuple(first.shape)))
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
             self._count_uses(used, result)
@@ -272,9 +301,36 @@ class UnitTracer(TorchFunctionMode):
             interior=split.interior,
             branch_parameters=split.branch_parameters,
             shortcut_parameters=split.shortcut_parameters,
+            where=where,
         )
         self.found(unit, result)
         return result
+
+    def _split(self, walk: Walk) -> Split | str:
+        """Return how an addition comes apart, in the light of what ran before it, or why it does not."""
+        for unit in self.units[-1:]:
+            if unit.fork == walk.fork and unit.total in walk.operands:
+                return (
+                    f"it adds a third operand to unit {unit.index}, which starts from the same tensor: of "
+                    "x + F + G only x + F is measured; written x + (F + G) it is one unit"
+                )
+        split = split_addition(walk)
+        if isinstance(split, Split) and split.side_inputs and self._weights.recur_in(split):
+            return "a recurrence: the same weights made x_l, and the branch reads another input at each step"
+        return split
+
+    def _note_hidden(self, first: Tensor, second: Tensor) -> None:
+        """Say of an addition of two values without history why nothing can be measured there."""
+        if first.ndim < 2 or not first.is_floating_point():
+            return
+        if not torch.is_grad_enabled():
+            reason = "it runs without gradients: inside torch.no_grad, or an autograd Function of its own"
+        elif not first.requires_grad and not second.requires_grad:
+            reason = "no gradient flows here: nothing before it needs one (frozen parameters, integer inputs)"
+        else:
+            return
+        name = self.running[-1] if self.running else ""
+        self.passed_over.append(PassedOver(name, reason, _line(), tuple(first.shape)))
 
 
 def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
@@ -286,12 +342,12 @@ def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Ten
     return first, second
 
 
-def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
-    """Return the operands of an addition of two tensors of one shape that both have a history."""
-    operands = summands(args, kwargs)
-    if operands is None or any(operand.grad_fn is None for operand in operands):
-        return None
-    return operands
+def _line() -> str:
+    """Return Python module and line of the addition that is being made."""
+    frame = sys._getframe(1)  # noqa: SLF001 - CPython's, like the whole of torch's tracing
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_MACHINERY):
+        frame = frame.f_back
+    return f"{frame.f_globals.get('__name__', '?')}:{frame.f_lineno}"
 
 
 def is_view(value: Tensor) -> bool:
