@@ -19,8 +19,8 @@ from torch.autograd.graph import Node
 from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk, is_leaf, order
 
 _LAYOUT = {
-    "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Clone", "ToCopy",
-    "Alias", "Squeeze", "Unsqueeze", "AsStrided", "Unflatten", "Contiguous",
+    "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Repeat", "Clone",
+    "ToCopy", "Alias", "Squeeze", "Unsqueeze", "AsStrided", "Unflatten", "Contiguous",
     "BackwardHookFunction",  # stands where somebody's full backward hook on a module is
 }  # fmt: skip
 """Nodes that move values or change their type, and compute nothing."""
@@ -32,9 +32,12 @@ _NORMALISATION = {
 }  # fmt: skip
 _PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Mm", "Bmm", "Linear"}
 _PADDING = {"ConstantPadNd", "Cat", "Constant"}
-_SUBSAMPLING = {"Slice", "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D"}
+_SUBSAMPLING = {
+    "Slice", "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D",
+}  # fmt: skip
 _SCALING = {"Mul", "Div"}
 _GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
+_SLICES = {"Slice", "Select", "Narrow"}
 _SWITCHES = {"Sigmoid", "Hardsigmoid", "Softmax"}
 _SHORTCUT = _LAYOUT | set(_NORMALISATION) | _PROJECTION | _PADDING | _SUBSAMPLING | _SCALING | _GATE | {
     "NativeDropout", "FusedDropout", "Roll",
@@ -162,6 +165,8 @@ def _why_no_shortcut(walk: Walk, side: int, own: list[torch.Tensor]) -> str | No
     # Without a node of its own it must be the fork itself, not another value that the branch reads.
     if not walk.edges_of(side) and (nodes or not walk.starts_at_fork(side)):
         return "the shorter operand has no way of its own to the fork: it is made of what the branch reads"
+    if len(walk.edges) > 1 and all(operation(edge.consumer) in _SLICES for edge in walk.edges):
+        return "its operands are different slices of one tensor"
     projections = [node for node in nodes if operation(node) in _PROJECTION]
     if projections and not any(leaf.ndim > 1 for leaf in own) and not all(map(_is_frozen, projections)):
         return "the shorter operand projects with a weight that the branch uses too"

@@ -185,7 +185,7 @@ class UnitTracer(TorchFunctionMode):
         kwargs = kwargs or {}
         if type(func) is MethodWrapperType:
             if func == _SET_REQUIRES_GRAD and args[0].grad_fn is not None and args[1]:
-                return None  # an input that we gave a history needs a gradient already, and may not be told so
+                return None  # an input that we gave a history needs a gradient already
             return func(*args, **kwargs)
         if func in self._special:
             func = self._overrides.get(func, func)
@@ -308,14 +308,16 @@ class UnitTracer(TorchFunctionMode):
 
     def _split(self, walk: Walk) -> Split | str:
         """Return how an addition comes apart, in the light of what ran before it, or why it does not."""
-        for unit in self.units[-1:]:
-            if unit.fork == walk.fork and unit.total in walk.operands:
-                return (
-                    f"it adds a third operand to unit {unit.index}, which starts from the same tensor: of "
-                    "x + F + G only x + F is measured; written x + (F + G) it is one unit"
-                )
         split = split_addition(walk)
-        if isinstance(split, Split) and split.side_inputs and self._weights.recur_in(split):
+        if isinstance(split, str):
+            for unit in self.units[-1:]:
+                if unit.fork == walk.fork and unit.total in walk.operands:
+                    return (
+                        "it adds a third operand to the unit before, which starts from the same tensor: of "
+                        "x + F + G only x + F is measured; written x + (F + G) it is one unit"
+                    )
+            return split
+        if split.side_inputs and self._weights.recur_in(split):
             return "a recurrence: the same weights made x_l, and the branch reads another input at each step"
         return split
 
