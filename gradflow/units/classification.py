@@ -122,6 +122,8 @@ def split_addition(walk: Walk) -> Split | str:
         return "its operands do not come from one tensor"
     if walk.mixed_outputs:
         return "its operands come from different outputs of one operation (a split or chunk)"
+    if walk.side_inputs and operation(walk.fork.node) in _SWITCHES:
+        return "what its operands share is a gate, not a signal"
     nodes_of = {side: walk.nodes_of(side) for side in (FIRST, SECOND, BOTH)}
     own = {side: walk.parameters_of(side) for side in (FIRST, SECOND, BOTH)}
     sizes = {side: _size(own[side], nodes_of[side]) for side in (FIRST, SECOND)}
@@ -165,7 +167,7 @@ def _why_no_shortcut(walk: Walk, side: int, own: list[torch.Tensor]) -> str | No
     # Without a node of its own it must be the fork itself, not another value that the branch reads.
     if not walk.edges_of(side) and (nodes or not walk.starts_at_fork(side)):
         return "the shorter operand has no way of its own to the fork: it is made of what the branch reads"
-    if len(walk.edges) > 1 and all(operation(edge.consumer) in _SLICES for edge in walk.edges):
+    if walk.edges_of(side) and all(operation(edge.consumer) in _SLICES for edge in walk.edges):
         return "its operands are different slices of one tensor"
     projections = [node for node in nodes if operation(node) in _PROJECTION]
     if projections and not any(leaf.ndim > 1 for leaf in own) and not all(map(_is_frozen, projections)):
@@ -178,8 +180,6 @@ def _why_no_branch(walk: Walk, nodes: list[Node]) -> str | None:
     names = {operation(node) for node in nodes}
     if names <= _RESCALING | set(_NORMALISATION):
         return "the longer operand only scales and shifts the shorter one, as a normalisation does"
-    if walk.fork is not None and walk.side_inputs and operation(walk.fork.node) in _SWITCHES:
-        return "what its operands share is a gate, not a signal"
     if _is_added_parameter(walk):
         return "its shorter operand is a parameter that the branch adds, too: an embedding of positions"
     if walk.side_inputs and _adds_another_stream(walk):

@@ -311,7 +311,8 @@ class UnitTracer(TorchFunctionMode):
         split = split_addition(walk)
         if isinstance(split, str):
             for unit in self.units[-1:]:
-                if unit.fork == walk.fork and unit.total in walk.operands:
+                starts_there = walk.fork is not None and walk.fork.node in {unit.fork.node, *unit.interior}
+                if starts_there and unit.total in walk.operands:
                     return (
                         "it adds a third operand to the unit before, which starts from the same tensor: of "
                         "x + F + G only x + F is measured; written x + (F + G) it is one unit"

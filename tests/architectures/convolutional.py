@@ -25,7 +25,6 @@ from architectures.row import (
     seeding,
     timm_full,
     torchvision_full,
-    transformers_full,
 )
 
 _resnet = torchvision.models.resnet
@@ -56,7 +55,8 @@ RESIDUAL = [
     Architecture(
         "ResNet, basic blocks",
         "torchvision.models.resnet.BasicBlock",
-        "Σ layers blocks; the first of stages 2 to 4 projects (strided and wider), that of stage 1 is as wide "
+        "Σ layers blocks; the first of stages 2 to 4 projects (strided and wider), that of stage 1 "
+        "is as wide "
         "as the stem",
         seeding(lambda: torchvision.models.ResNet(_resnet.BasicBlock, [1, 1, 1, 2], num_classes=10)),
         images(),
@@ -231,7 +231,8 @@ RESIDUAL = [
     Architecture(
         "MobileNetV3",
         "torchvision.models.mobilenetv3.InvertedResidual",
-        "a block adds where its stride is 1 and its width stays; large: blocks 1, 3, 5, 6, 8 to 10, 12, 14, 15",
+        "a block adds where its stride is 1 and its width stays; large: blocks 1, 3, 5, 6, 8 to 10, "
+        "12, 14, 15",
         seeding(_mobile_v3),
         images(),
         {"identity>other": 1, "identity": 1},
@@ -324,8 +325,10 @@ RESIDUAL = [
     Architecture(
         "RepVGG (in training)",
         "timm.models.byobnet.RepVggBlock",
-        "each block adds a 1×1 to a 3×3 convolution, a unit with a projection; where width and size stay, the "
-        "batch-normalised x is added to their sum, a second unit around the first; A0: stem + Σ (2, 4, 14, 1) "
+        "each block adds a 1×1 to a 3×3 convolution, a unit with a projection; where width and size "
+        "stay, the "
+        "batch-normalised x is added to their sum, a second unit around the first; A0: stem + Σ (2, "
+        "4, 14, 1) "
         "blocks, 5 of which change width or size",
         from_timm(
             lambda timm: timm.models.byobnet.ByobNet(
@@ -416,7 +419,8 @@ RESIDUAL = [
     Architecture(
         "Aligned Xception",
         "timm.models.xception_aligned.XceptionModule",
-        "one unit a block with a skip, a projection where it widens; 41: 4 projections, 8 in the middle flow; "
+        "one unit a block with a skip, a projection where it widens; 41: 4 projections, 8 in the "
+        "middle flow; "
         "the last block has no skip",
         from_timm(
             lambda timm: timm.models.xception_aligned.XceptionAligned(
@@ -491,7 +495,12 @@ RESIDUAL = [
         "same tensor; 68: 3 + 4 + 12 + 3 blocks, the first of each stage apart",
         from_timm(
             lambda timm: timm.models.dpn.DPN(
-                k_sec=(2, 1, 1, 1), inc_sec=(4, 4, 4, 4), k_r=16, groups=4, num_init_features=8, num_classes=10
+                k_sec=(2, 1, 1, 1),
+                inc_sec=(4, 4, 4, 4),
+                k_r=16,
+                groups=4,
+                num_init_features=8,
+                num_classes=10,
             )
         ),
         images(),
@@ -510,8 +519,8 @@ RESIDUAL = [
         {},
         None,
         passed_over=(INTO_A_VIEW,),
-        unsupported="all: the ghost module returns a view (a slice of a concatenation), into which the shortcut "
-        "is added in place",
+        unsupported="all: the ghost module returns a view (a slice of a concatenation), into which the "
+        "shortcut is added in place",
     ),
 ]
 """Networks with units."""
