@@ -17,11 +17,16 @@ ONLY_ONE_HAS = {"iteration", "seed", "batch_index", "nonfinite", "additivity_err
 """Keys; and what the oracle has nothing to say about."""
 
 
-def tolerance(model: nn.Module) -> float:
-    """Return how far the two may be apart, from the depth and the widest layer of `model`."""
+def tolerance(model: nn.Module, dtype: str | None = None) -> float:
+    """Return how far the two may be apart, from the depth and the widest layer of `model`.
+
+    Args:
+        model: the network.
+        dtype: of its least precise operation; None takes that of its weights.
+    """
     weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
     reduction = max(weight.numel() // min(weight.shape[:2]) for weight in weights)
-    dtype = str(weights[0].dtype).removeprefix("torch.")
+    dtype = dtype or str(weights[0].dtype).removeprefix("torch.")
     return oracle_agreement(dtype, len(weights), reduction)
 
 
@@ -55,11 +60,21 @@ def assert_agree(measured: pd.DataFrame, expected: pd.DataFrame, allowed: float)
         assert not error > allowed, f"{column} is off by {error:.1e}, allowed are {allowed:.1e}"
 
 
-def both(model: nn.Module, inputs: Inputs, targets: Tensor | None, **options) -> None:
-    """Measure in both ways and insist that they agree."""
+def both(
+    model: nn.Module, inputs: Inputs, targets: Tensor | None, *, dtype: str | None = None, **options
+) -> None:
+    """Measure in both ways and insist that they agree.
+
+    Args:
+        model: the network.
+        inputs: as for `probe`.
+        targets: as for `probe`.
+        dtype: as for `tolerance`.
+        **options: as for `probe`.
+    """
     measured = probe(model, inputs, targets, **options).units
     expected = oracle(model, inputs, targets, **options)
-    assert_agree(measured, expected, tolerance(model))
-    rounding = sum_of_terms(str(next(model.parameters()).dtype).removeprefix("torch."), 2)
+    assert_agree(measured, expected, tolerance(model, dtype))
+    rounding = sum_of_terms(dtype or str(next(model.parameters()).dtype).removeprefix("torch."), 2)
     reached = measured["grad_in_norm"] > 0
     assert (measured["additivity_error"][reached].fillna(0) <= rounding).all()

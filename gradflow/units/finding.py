@@ -78,7 +78,7 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
     model = eager(model)
     selected = selector(units)
     tracer = UnitTracer(Bystander(), selected)
-    called_with, _ = traceable(inputs)
+    called_with, tracer.inputs = traceable(inputs)
     with (
         preserved_model(model),
         preserved_random_state(),

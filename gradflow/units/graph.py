@@ -89,6 +89,24 @@ class Walk:
         """Whether operand `side` is the fork itself."""
         return self.operands[0 if side == FIRST else 1] == self.fork
 
+    def parameters_short_of(self, ends: set[Node]) -> set[torch.Tensor]:
+        """Return the leaves above the fork that can be reached without passing one of the nodes `ends`."""
+        stack = [port.node for port in self.operands]
+        seen = set(stack)
+        found: set[torch.Tensor] = set()
+        while stack:
+            node = stack.pop()
+            if node in ends or node not in self.reached:
+                continue
+            for origin, _ in node.next_functions:
+                if origin is not None and origin not in seen:
+                    seen.add(origin)
+                    if is_leaf(origin):
+                        found.add(leaf_of(origin))
+                    else:
+                        stack.append(origin)
+        return found
+
     def nodes_of(self, side: int) -> list[Node]:
         """Return the nodes that only operand `side` passes (for `BOTH`: that both pass)."""
         return [node for node, sides in self.reached.items() if sides == side]

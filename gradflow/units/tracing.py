@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MethodWrapperType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,8 +23,20 @@ from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import ProbeError
 from gradflow.units.classification import Split, function_name, split_addition
-from gradflow.units.graph import Edge, Port, Walk, between, find_fork
+from gradflow.units.graph import Port, Walk, between, find_fork
+from gradflow.units.traced_unit import Bystander, Observer, PassedOver, TracedUnit
 from gradflow.units.weights import WeightUses
+
+__all__ = [
+    "ADDITIONS",
+    "IN_PLACE",
+    "Bystander",
+    "Observer",
+    "PassedOver",
+    "TracedUnit",
+    "UnitTracer",
+    "summands",
+]
 
 IN_PLACE = {Tensor.add_, Tensor.__iadd__}
 ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | IN_PLACE
@@ -39,117 +51,6 @@ _MACHINERY = ("gradflow.units.", "torch._", "torch.overrides", "torch.utils._")
 _SET_REQUIRES_GRAD = Tensor.requires_grad.__set__  # type: ignore[attr-defined] # a getset descriptor
 
 
-@dataclass(eq=False)
-class TracedUnit:
-    """One residual unit of one forward pass, with its places in the autograd graph.
-
-    Attributes:
-        index: 0-based order of execution.
-        name: qualified name of the module in whose forward the addition stands.
-        fork: x_l.
-        total: y_l, the result of the addition; for a named block its output.
-        out: x_{l+1}, read at the next unit's fork.
-        shortcut: what h is; 'none' for a named block.
-        post_activation: what f is.
-        shape: shape of y_l.
-        split: how the addition came apart; None for a named block.
-        branch_edges: edges along which the branch's part of ∂E/∂x_l flows into the fork.
-        interior: nodes between the fork and y_l.
-        branch_parameters: leaves of the branch.
-        shortcut_parameters: leaves of the shortcut.
-        where: Python module and line of the addition; empty for a named block.
-    """
-
-    index: int
-    name: str
-    fork: Port
-    total: Port
-    shortcut: str
-    shape: torch.Size
-    split: Split | None
-    branch_edges: tuple[Edge, ...]
-    interior: frozenset[Node]
-    branch_parameters: tuple[Tensor, ...]
-    shortcut_parameters: tuple[Tensor, ...]
-    post_activation: str = "identity"
-    where: str = ""
-    out: Port = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.out = self.total
-
-    def operand(self, index: int) -> tuple[Port, float]:
-        """Return operand `index` of the addition, and what the addition multiplies it by.
-
-        That is 1, but for the second operand of ``torch.add(…, alpha=…)``.
-        """
-        node, output = self.total.node.next_functions[index]
-        assert node is not None, "an operand of a residual addition has a history"
-        alpha = getattr(self.total.node, "_saved_alpha", 1) if index == 1 else 1
-        return Port(node, output), float(alpha)
-
-    @property
-    def branch_output(self) -> tuple[Port, float]:
-        """Where F(x_l) comes from, up to a factor, and the factor; a named block's F is all of it."""
-        return (self.total, 1.0) if self.split is None else self.operand(1 - self.split.shortcut_operand)
-
-    @property
-    def shortcut_is_fork(self) -> bool:
-        """Whether x_l itself is an operand of the addition, with nothing on its way."""
-        if self.split is None:
-            return False
-        return self.operand(self.split.shortcut_operand)[0] == self.fork
-
-
-@dataclass(frozen=True)
-class PassedOver:
-    """An addition (or a named block) that is not measured, and why.
-
-    Attributes:
-        name: qualified name of the module in whose forward it stands.
-        reason: why it is not measured.
-        where: Python module and line of the addition; empty for a named block.
-        shape: of the sum; empty for a named block.
-    """
-
-    name: str
-    reason: str
-    where: str = ""
-    shape: tuple[int, ...] = ()
-
-
-class Observer(Protocol):
-    """What may be done with the values of a forward pass while they exist."""
-
-    def fork_value(self, port: Port, value: Tensor) -> None:
-        """See a value that is used a second time: it may turn out to be a fork."""
-
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """See h(x_l) (None for a named block) and F(x_l), before the addition."""
-
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """See y_l."""
-
-    def out_value(self, port: Port, value: Tensor) -> None:
-        """See f(y_l), where f is what it was in the unit before."""
-
-
-class Bystander:
-    """An observer that looks at no value."""
-
-    def fork_value(self, port: Port, value: Tensor) -> None:
-        """Ignore the value."""
-
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Ignore the values."""
-
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Ignore the value."""
-
-    def out_value(self, port: Port, value: Tensor) -> None:
-        """Ignore the value."""
-
-
 class UnitTracer(TorchFunctionMode):
     """Finds the residual units of one forward pass.
 
@@ -157,6 +58,12 @@ class UnitTracer(TorchFunctionMode):
         observer: what is shown the values on the way.
         selected: whether additions in the module of this name are wanted; None takes all.
         overrides: functions to run in place of others (`F.batch_norm` with frozen statistics).
+
+    Attributes:
+        units: the units so far, in order of execution.
+        passed_over: the other additions so far.
+        running: qualified names of the modules whose forward is running, the innermost last.
+        inputs: the leaves that stand for the network's inputs, which are no parameters.
     """
 
     def __init__(
@@ -169,6 +76,7 @@ class UnitTracer(TorchFunctionMode):
         self.units: list[TracedUnit] = []
         self.passed_over: list[PassedOver] = []
         self.running: list[str] = []
+        self.inputs: list[Tensor] = []
         self.observer = observer
         self._selected = selected
         self._overrides = dict(overrides or {})
@@ -308,6 +216,8 @@ class UnitTracer(TorchFunctionMode):
 
     def _split(self, walk: Walk) -> Split | str:
         """Return how an addition comes apart, in the light of what ran before it, or why it does not."""
+        for leaf in self.inputs:
+            walk.parameters.pop(leaf, None)
         split = split_addition(walk)
         if isinstance(split, str):
             for unit in self.units[-1:]:
@@ -320,7 +230,23 @@ class UnitTracer(TorchFunctionMode):
             return split
         if split.side_inputs and self._weights.recur_in(split):
             return "a recurrence: the same weights made x_l, and the branch reads another input at each step"
-        return split
+        return self._without_other_streams(split, walk)
+
+    def _without_other_streams(self, split: Split, walk: Walk) -> Split:
+        """Leave out the parameters of units of another stream, whose result the branch only reads.
+
+        Streams take turns (language and vision, say), so another's layers may have run after x_l
+        was made, and be above the fork in the graph, though x_l does not go into them.
+        """
+        elsewhere = {
+            unit.total.node
+            for unit in self.units
+            if unit.total.node in walk.reached and unit.total.node not in split.interior
+        }
+        if not elsewhere:
+            return split
+        own = walk.parameters_short_of(elsewhere)
+        return replace(split, branch_parameters=tuple(p for p in split.branch_parameters if p in own))
 
     def _note_hidden(self, first: Tensor, second: Tensor) -> None:
         """Say of an addition of two values without history why nothing can be measured there."""

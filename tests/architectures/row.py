@@ -64,6 +64,7 @@ class Architecture:
         full: the network that people use; None where `build` makes it.
         passed_over: beginnings of the reasons for which other additions are passed over; no other
             reason is given, and each of these is.
+        single_precision: what the network computes in float32 whatever its own type is; empty if nothing.
         unsupported: what is residual and not found, in words; empty if nothing is.
     """
 
@@ -75,10 +76,11 @@ class Architecture:
     units: Kinds
     full: Full | None = None
     passed_over: tuple[str, ...] = ()
+    single_precision: str = ""
     unsupported: str = ""
 
 
-def images(side: int = 32, batch: int = 2) -> Callable[[], Tensor]:
+def images(side: int = 32, batch: int = 4) -> Callable[[], Tensor]:
     """Return a maker of square images of noise."""
     return lambda: torch.randn(batch, 3, side, side, generator=torch.Generator().manual_seed(1))
 
