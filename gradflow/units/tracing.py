@@ -249,15 +249,15 @@ class UnitTracer(TorchFunctionMode):
         return replace(split, branch_parameters=tuple(p for p in split.branch_parameters if p in own))
 
     def _note_hidden(self, first: Tensor, second: Tensor) -> None:
-        """Say of an addition of two values without history why nothing can be measured there."""
+        """Say of an addition with an operand without history why nothing can be measured there."""
         if first.ndim < 2 or not first.is_floating_point():
             return
         if not torch.is_grad_enabled():
             reason = "it runs without gradients: inside torch.no_grad, or an autograd Function of its own"
-        elif not first.requires_grad and not second.requires_grad:
-            reason = "no gradient flows here: nothing before it needs one (frozen parameters, integer inputs)"
+        elif not first.requires_grad or not second.requires_grad:
+            reason = "an operand needs no gradient: a constant, or made of frozen parameters and integers"
         else:
-            return
+            reason = "an operand is a parameter"
         name = self.running[-1] if self.running else ""
         self.passed_over.append(PassedOver(name, reason, _line(), tuple(first.shape)))
 

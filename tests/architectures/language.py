@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from architectures.row import (
+    A_CONSTANT,
     NO_ORIGIN,
     NO_PARAMETERS,
     POSITIONS,
@@ -387,7 +388,7 @@ RESIDUAL = [
             "identity>other": 1,
         },
         None,
-        passed_over=(POSITIONS,),
+        passed_over=(A_CONSTANT, POSITIONS),
     ),
     Architecture(
         "Reformer (reversible)",

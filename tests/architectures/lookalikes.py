@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.googlenet import Inception
 
 from architectures.row import (
+    A_CONSTANT,
     A_GATE,
     COUPLED,
     NO_ORIGIN,
@@ -183,7 +184,7 @@ LOOKALIKES = [
                 "Recurrence h + Δ",
                 "delta",
                 "h is a state over time, made with the same weights, and Δ reads another input at each step",
-                (NO_ORIGIN, TWO_BRANCHES, RECURRENCE),
+                (A_CONSTANT, NO_ORIGIN, TWO_BRANCHES, RECURRENCE),
             ),
             ("Elman RNN, unrolled", "rnn", "the sum of two projections", (NO_ORIGIN, TWO_BRANCHES)),
             (
@@ -196,7 +197,7 @@ LOOKALIKES = [
                 "GRU as an interpolation",
                 "interpolating",
                 "h + z (n − h)",
-                (NO_ORIGIN, TWO_BRANCHES, RECURRENCE),
+                (A_CONSTANT, NO_ORIGIN, TWO_BRANCHES, RECURRENCE),
             ),
             ("LSTM, unrolled", "lstm", "f c + i g, whose gates are parts of one projection", (ONE_SPLIT,)),
         )

@@ -30,6 +30,7 @@ POSITIONS = "its shorter operand is a parameter that the branch adds, too"
 COUPLED = "the branch reads the sum of another stream"
 RECURRENCE = "a recurrence"
 NO_WAY = "the shorter operand has no way of its own to the fork"
+A_CONSTANT = "an operand needs no gradient"
 A_GATE = "what its operands share is a gate"
 
 
