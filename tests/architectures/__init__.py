@@ -4,13 +4,28 @@ Units are found in a small network of each architecture and counted in the one t
 built on the meta device. `docs/architectures.md` is this table.
 """
 
-from architectures import convolutional, language, lookalikes, vision_transformers
+from architectures import (
+    aggregating,
+    decoders,
+    encoder_decoders,
+    encoders,
+    lookalikes,
+    mixers,
+    mobile,
+    resnets,
+    vision_transformers,
+)
 from architectures.row import Architecture
 
 FAMILIES: dict[str, list[Architecture]] = {
-    "Convolutional networks": convolutional.RESIDUAL,
-    "Vision transformers, mixers, poolers": vision_transformers.RESIDUAL,
-    "Language, speech and detection": language.RESIDUAL,
+    "ResNets": resnets.RESIDUAL,
+    "Inverted and depthwise units": mobile.RESIDUAL,
+    "Other convolutional networks": aggregating.RESIDUAL,
+    "Vision transformers": vision_transformers.RESIDUAL,
+    "In the place of attention": mixers.RESIDUAL,
+    "Encoders": encoders.RESIDUAL,
+    "Decoders": decoders.RESIDUAL,
+    "Encoders with decoders, speech, detection": encoder_decoders.RESIDUAL,
     "More than one stream": lookalikes.STREAMS,
     "Networks that only look residual": lookalikes.LOOKALIKES,
 }

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -96,6 +95,13 @@ def tokens(*names: str, vocabulary: int = 40, length: int = 8) -> Callable[[], d
     return make
 
 
+def library(name: str) -> Any:
+    """Return a library that only tests need; a test is skipped where it is not installed."""
+    import pytest  # the documentation's page is made from this table without it
+
+    return pytest.importorskip(name)
+
+
 def seeding(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     """Return `build` with the same initial weights on every call."""
 
@@ -108,12 +114,12 @@ def seeding(build: Callable[[], nn.Module]) -> Callable[[], nn.Module]:
 
 def from_timm(make: Callable[[Any], nn.Module]) -> Callable[[], nn.Module]:
     """Return a builder that calls `make` with the library timm; its test is skipped without timm."""
-    return seeding(lambda: make(pytest.importorskip("timm")))
+    return seeding(lambda: make(library("timm")))
 
 
 def from_transformers(make: Callable[[Any], nn.Module]) -> Callable[[], nn.Module]:
     """Return a builder that calls `make` with transformers; its test is skipped without transformers."""
-    return seeding(lambda: make(pytest.importorskip("transformers")))
+    return seeding(lambda: make(library("transformers")))
 
 
 def torchvision_full(name: str, units: Kinds, side: int = 224, on: str = "meta") -> Full:
@@ -130,7 +136,7 @@ def timm_full(name: str, units: Kinds, side: int = 224) -> Full:
     """Return a network of timm's."""
     return Full(
         f"timm:{name}",
-        lambda: pytest.importorskip("timm").create_model(name, pretrained=False),
+        lambda: library("timm").create_model(name, pretrained=False),
         images(side),
         units,
     )
@@ -140,4 +146,4 @@ def transformers_full(
     name: str, make: Callable[[Any], nn.Module], inputs: Callable[[], Inputs], units: Kinds
 ) -> Full:
     """Return a network of transformers', from the defaults of its configuration."""
-    return Full(name, lambda: make(pytest.importorskip("transformers")), inputs, units)
+    return Full(name, lambda: make(library("transformers")), inputs, units)
