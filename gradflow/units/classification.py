@@ -1,8 +1,9 @@
 """Is an addition a residual unit's, and if so, what is its shortcut?
 
 An addition y = a + b is residual when one operand, the branch, passes parameters of its
-own between the fork and the addition, and the other, the shortcut, is bare or shorter,
-with at most a projection, scale, gate or dropout. The inner sums of GELU's tanh form and
+own between the fork and the addition (or weights that are frozen, or a Fourier transform),
+and the other, the shortcut, is bare or shorter, with at most a projection, scale, gate or
+dropout. The inner sums of GELU's tanh form and
 positional embeddings fail that test, as they must: the first have no parameter, the
 second no common origin. What passes it and is no unit all the same is told by `lookalikes`.
 """
@@ -18,6 +19,7 @@ from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk, order
 from gradflow.units.lookalikes import why_no_branch, why_no_fork, why_no_shortcut
 from gradflow.units.operations import (
     DROPOUT,
+    FOURIER,
     LAYOUT,
     ON_A_SHORTCUT,
     PADDING,
@@ -83,7 +85,8 @@ def split_addition(walk: Walk) -> Split | str:
     sizes = {side: _size(walk, side) for side in (FIRST, SECOND)}
     branch = walk.reads_beside or (FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND)
     shortcut = BOTH ^ branch
-    if not walk.parameters_of(branch) and not sizes[branch][0]:
+    mixes = any(operation(node) in FOURIER for node in walk.nodes_of(branch))
+    if not walk.parameters_of(branch) and not sizes[branch][0] and not mixes:
         return "neither operand passes parameters of its own between the addition and the fork"
     nodes = walk.nodes_of(shortcut)
     foreign = sorted({operation(node) for node in nodes} - ON_A_SHORTCUT)

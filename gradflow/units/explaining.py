@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradflow.units.graph import BOTH, FIRST, SECOND, Walk, find_fork, is_leaf, order
-from gradflow.units.operations import words_for
+from gradflow.units.operations import projections, words_for
 from gradflow.units.traced_unit import TracedUnit
 from gradflow.units.tracing import UnitTracer
 
@@ -128,12 +128,13 @@ _REASONS = {
 
 def _why(unit: TracedUnit) -> str:
     parameters = len(unit.branch_parameters)
-    passes = (
-        f"passes {_count(parameters, 'parameter')} between x_l and the addition"
-        if parameters
-        else "passes weights that are frozen"
-    )
-    return f"{_REASONS[unit.shortcut]}; the other {passes}"
+    if parameters:
+        passes = f"{_count(parameters, 'parameter')} between x_l and the addition"
+    elif projections(unit.interior):
+        passes = "weights that are frozen"
+    else:
+        passes = "a Fourier transform"
+    return f"{_REASONS[unit.shortcut]}; the other passes {passes}"
 
 
 def format_shape(shape: Iterable[int]) -> str:

@@ -34,6 +34,7 @@ SCALING = {"Mul", "Div"}
 GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
 SLICES = {"Slice", "Select", "Narrow"}
 SWITCHES = {"Sigmoid", "Hardsigmoid", "Softmax"}
+FOURIER = {"FftC2C", "FftR2C", "FftC2R"}
 DROPOUT = {"NativeDropout", "FusedDropout"}
 
 ON_A_SHORTCUT = (

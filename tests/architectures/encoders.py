@@ -61,17 +61,16 @@ RESIDUAL = [
     Architecture(
         "FNet (Fourier mixing)",
         "transformers FNetLayer",
-        "num_hidden_layers × (Fourier mixing + MLP)",
+        "num_hidden_layers × (Fourier mixing, which has no parameters, + MLP), LN behind each addition",
         small(
             "FNetModel",
             "FNetConfig",
             **{name: value for name, value in SMALL.items() if name != "num_attention_heads"},
         ),
         TOKENS,
-        {"identity>other": 1, "identity": 1},
-        full("FNetModel", "FNetConfig", {"identity": 12}, max_position_embeddings=8, type_vocab_size=4),
+        {"identity>layer_norm": 4},
+        full("FNetModel", "FNetConfig", {"identity": 24}, max_position_embeddings=8, type_vocab_size=4),
         passed_over=(NO_ORIGIN, NO_PARAMETERS),
-        unsupported="the mixing halves: a Fourier transform has no parameters",
     ),
 ]
 """Rows of the table."""
