@@ -1,4 +1,7 @@
-"""Write the generated pages: `command-line.md` from the commands, `record.md` from the record's schema.
+"""Write the generated pages.
+
+`architectures.md` comes from the table that the tests run on, `command-line.md` from the commands,
+`record.md` from the record's schema.
 
 python docs/generate.py            rewrites the pages
 python docs/generate.py --check    exits 1 where a page is stale
@@ -17,6 +20,14 @@ from gradflow.cli import application
 from gradflow.record import schema_markdown
 
 DOCS = Path(__file__).parent
+
+
+def architectures() -> str:
+    """Return the table of public architectures as Markdown."""
+    sys.path.insert(0, str(DOCS.parent / "tests"))
+    from architectures.page import architectures_markdown
+
+    return architectures_markdown()
 
 
 def command_line() -> str:
@@ -82,7 +93,11 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-PAGES: dict[str, Callable[[], str]] = {"command-line.md": command_line, "record.md": schema_markdown}
+PAGES: dict[str, Callable[[], str]] = {
+    "architectures.md": architectures,
+    "command-line.md": command_line,
+    "record.md": schema_markdown,
+}
 
 
 def main(arguments: list[str]) -> int:

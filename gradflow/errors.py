@@ -6,6 +6,10 @@ them into one line on standard error and exit status 2. Messages say what was
 expected, what came, where, and what to do next.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class GradflowError(Exception):
     """Base of all errors that gradflow raises on purpose."""
@@ -24,7 +28,16 @@ class DataError(GradflowError):
 
 
 class NoResidualUnitError(GradflowError):
-    """A model has no residual unit, and none was named."""
+    """A model has no residual unit, and none was named.
+
+    Attributes:
+        passed_over: the additions that were seen, and why each is no unit's
+            (`gradflow.units.PassedOver`).
+    """
+
+    def __init__(self, message: str, passed_over: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.passed_over = passed_over
 
 
 class ProbeError(GradflowError):

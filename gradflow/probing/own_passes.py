@@ -127,7 +127,11 @@ class OwnPasses:
         stack.enter_context(without_collection())
         stack.enter_context(watching(module, tracer, selected, begun=True))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
-        return tuple(map(_with_history, args)), {name: _with_history(value) for name, value in kwargs.items()}
+        leaves = tracer.inputs
+        return (
+            tuple(_with_history(value, leaves) for value in args),
+            {name: _with_history(value, leaves) for name, value in kwargs.items()},
+        )
 
     def _ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Keep the forward pass that ends for its backward pass."""
@@ -179,11 +183,18 @@ class OwnPasses:
         return None
 
 
-def _with_history(value: Any) -> Any:
-    """Give an argument that is a tensor without history one, so that a unit may fork at it."""
+def _with_history(value: Any, leaves: list[Tensor]) -> Any:
+    """Give an argument that is a tensor without history one, so that a unit may fork at it.
+
+    Args:
+        value: the argument.
+        leaves: gets the leaves behind such arguments.
+    """
     if not isinstance(value, Tensor) or value.requires_grad:
         return value
-    return traceable(value)[0]
+    called_with, new = traceable(value)
+    leaves += new
+    return called_with
 
 
 def _reaches(root: Node, tracer: UnitTracer) -> bool:
