@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,14 +14,26 @@ from architectures.row import (
     POSITIONS,
     WITHOUT_GRADIENTS,
     Architecture,
+    Full,
     from_transformers,
     images,
+    seeding,
 )
 from architectures.transformers_rows import BOTH, DECODER, LAYERS, SEQ2SEQ, SMALL, TOKENS, full, small
 
 
 def _speech() -> Tensor:
     return torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
+
+
+def _pictured(features: int) -> dict[str, Tensor]:
+    """Return tokens, and features and places of 5 regions of a picture."""
+    generator = torch.Generator().manual_seed(2)
+    return {
+        **TOKENS(),
+        "visual_feats": torch.randn(2, 5, features, generator=generator),
+        "visual_pos": torch.randn(2, 5, 4, generator=generator),
+    }
 
 
 def _detr(transformers: Any) -> nn.Module:
@@ -44,7 +57,35 @@ def _detr(transformers: Any) -> nn.Module:
     )
 
 
+def _rows_and_targets() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(2, 6, 16, generator=generator), torch.randn(2, 5, 16, generator=generator)
+
+
 RESIDUAL = [
+    Architecture(
+        "nn.Transformer (encoder and decoder, post-LN)",
+        "torch.nn.TransformerEncoderLayer, TransformerDecoderLayer",
+        f"{DECODER}, LN behind each addition",
+        seeding(
+            lambda: nn.Transformer(
+                d_model=16,
+                nhead=2,
+                num_encoder_layers=2,
+                num_decoder_layers=2,
+                dim_feedforward=32,
+                batch_first=True,
+            )
+        ),
+        _rows_and_targets,
+        {"identity>layer_norm": 9, "identity>other": 1},
+        Full(
+            "torch:nn.Transformer",
+            lambda: nn.Transformer(batch_first=True),
+            lambda: (torch.zeros(2, 6, 512), torch.zeros(2, 5, 512)),
+            {"identity": 30},
+        ),
+    ),
     Architecture(
         "T5 (encoder and decoder, shared position bias)",
         "transformers T5LayerSelfAttention, T5LayerCrossAttention, T5LayerFF",
@@ -92,13 +133,9 @@ RESIDUAL = [
             visual_feat_dim=8,
             **{name: value for name, value in SMALL.items() if name != "num_hidden_layers"},
         ),
-        lambda: {
-            **TOKENS(),
-            "visual_feats": torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(2)),
-            "visual_pos": torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(3)),
-        },
+        partial(_pictured, features=8),
         {"identity>layer_norm": 2, "identity>other": 13, "identity": 1},
-        None,
+        full("LxmertModel", "LxmertConfig", {"identity": 58}, inputs=partial(_pictured, features=2048)),
         passed_over=(NO_ORIGIN,),
     ),
     Architecture(
@@ -123,7 +160,14 @@ RESIDUAL = [
         ),
         _speech,
         {"identity>layer_norm+mul": 1, "identity>layer_norm": 4},
-        None,
+        full(
+            "Wav2Vec2Model",
+            "Wav2Vec2Config",
+            {"identity": 25},
+            inputs=partial(torch.zeros, 2, 1000),
+            mask_time_prob=0.0,
+            layerdrop=0.0,
+        ),
     ),
     Architecture(
         "DETR (detection)",

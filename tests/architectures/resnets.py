@@ -10,6 +10,7 @@ from torchvision.models.regnet import BlockParams
 from architectures.row import (
     ONE_SPLIT,
     Architecture,
+    Full,
     from_timm,
     images,
     seeding,
@@ -94,7 +95,12 @@ RESIDUAL = [
         ),
         lambda: torch.randn(2, 3, 2, 16, 16, generator=torch.Generator().manual_seed(1)),
         {"identity>relu": 1, "projection>relu": 3},
-        None,
+        Full(
+            "torchvision:r3d_18",
+            lambda: torchvision.models.get_model("r3d_18", weights=None),
+            lambda: torch.zeros(2, 3, 4, 32, 32),
+            {"projection": 3, "identity": 5},
+        ),
     ),
     Architecture(
         "ResNet-D",
