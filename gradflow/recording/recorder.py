@@ -106,6 +106,11 @@ class Recorder:
         return self._iteration
 
     @property
+    def is_inside(self) -> bool:
+        """Whether it was entered and not yet left."""
+        return self._inside
+
+    @property
     def record(self) -> Record:
         """What was measured so far, stacked; the tables' column `iteration` tells the steps apart.
 
