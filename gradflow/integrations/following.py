@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -20,8 +19,8 @@ class FollowingRecorder:
         options: what the recorder is made with, but for the model, the iteration and the scaler.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = dict(options)
+    def __init__(self, **options: Any) -> None:
+        self._options = options
         self._recorder: Recorder | None = None
         self._reached = 0
 

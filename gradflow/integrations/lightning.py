@@ -25,7 +25,8 @@ class RecorderCallback(Callback):
 
         trainer = lightning.Trainer(callbacks=[RecorderCallback(every=100, out="runs/mine")])
 
-    With gradient accumulation an optimiser step takes several batches, of which the first is measured.
+    With gradient accumulation an optimiser step takes several batches, of which the first is measured; where
+    several optimisers step in one batch, the batch counts once.
     Under 16-bit mixed precision the scale is divided out.
 
     Args:
@@ -37,6 +38,8 @@ class RecorderCallback(Callback):
         units: as for `gradflow.Recorder`.
         loggers: as for `gradflow.Recorder`.
         meta: as for `gradflow.Recorder`.
+        whole_job: as for `gradflow.Recorder`.
+        timeout: as for `gradflow.Recorder`.
     """
 
     def __init__(
@@ -49,11 +52,20 @@ class RecorderCallback(Callback):
         units: UnitSelection | None = None,
         loggers: Sequence[Logger] = (),
         meta: Mapping[str, Any] | None = None,
+        whole_job: bool = True,
+        timeout: float = 300,
     ) -> None:
         super().__init__()
         self._module = module
         self._following = FollowingRecorder(
-            {"every": every, "out": out, "force": force, "units": units, "loggers": loggers, "meta": meta}
+            every=every,
+            out=out,
+            force=force,
+            units=units,
+            loggers=loggers,
+            meta=meta,
+            whole_job=whole_job,
+            timeout=timeout,
         )
 
     @property

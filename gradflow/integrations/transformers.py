@@ -37,6 +37,8 @@ class RecorderCallback(TrainerCallback):
         units: as for `gradflow.Recorder`.
         loggers: as for `gradflow.Recorder`.
         meta: as for `gradflow.Recorder`.
+        whole_job: as for `gradflow.Recorder`.
+        timeout: as for `gradflow.Recorder`.
     """
 
     def __init__(
@@ -48,9 +50,18 @@ class RecorderCallback(TrainerCallback):
         units: UnitSelection | None = None,
         loggers: Sequence[Logger] = (),
         meta: Mapping[str, Any] | None = None,
+        whole_job: bool = True,
+        timeout: float = 300,
     ) -> None:
         self._following = FollowingRecorder(
-            {"every": every, "out": out, "force": force, "units": units, "loggers": loggers, "meta": meta}
+            every=every,
+            out=out,
+            force=force,
+            units=units,
+            loggers=loggers,
+            meta=meta,
+            whole_job=whole_job,
+            timeout=timeout,
         )
 
     @property

@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
 from gradflow.errors import ProbeError
 from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.measuring import make_record, without_collection
 from gradflow.probing.own_backward import BackwardMode, leave
+from gradflow.probing.own_forward import reaches, refuse_functional, with_history
 from gradflow.probing.own_gradients import GradientReader, sharded_parameters
 from gradflow.probing.passes import measured, subject
 from gradflow.probing.reductions import Reducer
@@ -31,7 +31,6 @@ from gradflow.probing.traced import TracedForward
 from gradflow.probing.whole_job import Job
 from gradflow.record import Record
 from gradflow.units import UnitSelection
-from gradflow.units.calling import traceable
 from gradflow.units.finding import require_units, selector
 from gradflow.units.modules import watching
 from gradflow.units.tracing import UnitTracer
@@ -144,7 +143,7 @@ class OwnPasses:
         if self._depth > 1 or not torch.is_grad_enabled():
             return None
         batch, named = subject(module, (args, kwargs))
-        _refuse_functional(module, named)
+        refuse_functional(module, named)
         observer, handling = ForwardMeasures(Reducer(batch)), BatchNormHandling("batch")
         selected = selector(self._units)
         tracer = UnitTracer(observer, selected, handling.overrides)
@@ -152,7 +151,7 @@ class OwnPasses:
         stack.enter_context(without_collection())
         stack.enter_context(watching(module, tracer, selected, begun=True))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
-        return tuple(map(_with_history, args)), {name: _with_history(value) for name, value in kwargs.items()}
+        return tuple(map(with_history, args)), {name: with_history(value) for name, value in kwargs.items()}
 
     def _ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Keep the forward pass that ends for its backward pass."""
@@ -181,7 +180,7 @@ class OwnPasses:
             raise ProbeError(
                 f"no gradient flows from the loss of {name}: it does not depend on a parameter that needs one"
             )
-        forward = next((one for one in self._forwards if _reaches(loss.grad_fn, one.tracer)), None)
+        forward = next((one for one in self._forwards if reaches(loss.grad_fn, one.tracer)), None)
         if forward is None:
             return run(**kwargs)
         if loss.numel() != 1:
@@ -212,44 +211,3 @@ class OwnPasses:
         record = make_record(self._model, passes, LOSS, bn, self._meta, reader.columns)
         reader.explain(record)
         return record
-
-
-def _refuse_functional(model: nn.Module, named: dict[str, Tensor]) -> None:
-    """Refuse forward passes that are not those of the module and its own parameters.
-
-    Raises:
-        ProbeError: naming the function of torch.func.
-    """
-    name = type(model).__name__
-    if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - no public name
-        raise ProbeError(
-            f"{name} runs inside a transform of torch.func (grad, vjp, vmap, …), whose gradients pass no "
-            "hook; measure a step with loss.backward(), or use gradflow.probe on the module itself"
-        )
-    if any(not isinstance(parameter, nn.Parameter) for parameter in named.values()):
-        raise ProbeError(
-            f"{name} runs on parameters that are not its own (torch.func.functional_call), which cannot be "
-            "told apart; call the module itself in a step that is measured"
-        )
-
-
-def _with_history(value: Any) -> Any:
-    """Give an argument that is a tensor without history one, so that a unit may fork at it."""
-    if not isinstance(value, Tensor) or value.requires_grad:
-        return value
-    return traceable(value)[0]
-
-
-def _reaches(root: Node, tracer: UnitTracer) -> bool:
-    """Whether a backward pass from `root` goes through one of the units."""
-    wanted = {unit.total.node for unit in tracer.units}
-    stack, seen = [root], {root}
-    while stack:
-        node = stack.pop()
-        if node in wanted:
-            return True
-        for origin, _ in node.next_functions:
-            if origin is not None and origin not in seen:
-                seen.add(origin)
-                stack.append(origin)
-    return False

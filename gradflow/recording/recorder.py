@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from weakref import WeakSet
 
 import torch
@@ -17,6 +17,7 @@ from gradflow.probing.own_passes import OwnPasses
 from gradflow.record import Record
 from gradflow.record.files import require_replaceable
 from gradflow.record.storage import RECORD_FILES
+from gradflow.recording.logger import Logger
 from gradflow.recording.networks import network_of
 from gradflow.recording.processes import Processes
 from gradflow.recording.scaling import unscaled
@@ -26,16 +27,6 @@ from gradflow.units.finding import selector
 
 _RECORDED: WeakSet[nn.Module] = WeakSet()
 """Networks that a recorder is watching now: two on one would trace each other's hooks."""
-
-
-class Logger(Protocol):
-    """What is told of each measurement as it comes."""
-
-    def measured(self, iteration: int, record: Record) -> None:
-        """Take the record of one measured step."""
-
-    def close(self) -> None:
-        """Write out what is held; nothing comes after it."""
 
 
 class Recorder:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from lightning.pytorch.plugins.precision import MixedPrecision
 from small_networks import Chain, labels, rows, seeded
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -154,6 +155,18 @@ def test_lightning_with_a_named_module_that_goes_on_and_fails(tmp_path: Path) ->
         fit(Classifier(), tmp_path, with_lightning.RecorderCallback(module="network"))
     with pytest.raises(ProbeError, match="training has not begun"):
         _ = with_lightning.RecorderCallback().record
+
+
+@pytest.mark.usefixtures("_quiet_lightning")
+def test_lightning_in_half_precision(tmp_path: Path) -> None:
+    """The scale of its 16-bit mixed precision is divided out."""
+    model = Classifier()
+    expected = probed(model.net, 0)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    plugin = MixedPrecision("16-mixed", "cpu", scaler)
+    callback = with_lightning.RecorderCallback(every=100)
+    fit(model, tmp_path, callback, plugins=[plugin])
+    np.testing.assert_allclose(norms(callback.record, 0), expected, rtol=2e-2)
 
 
 class Named(nn.Module):

@@ -134,6 +134,23 @@ def fsdp_accumulating(rank: int, folder: Path) -> Any:
     return {}
 
 
+def fsdp_gated(rank: int, folder: Path) -> Any:
+    """Shortcut and branch share a gate, which takes a second pass; the loop goes on without a recorder."""
+
+    def combine(x: Tensor, f: nn.Module) -> Tensor:
+        gate = x.sigmoid()
+        return (1 - gate) * x + gate * f(x)
+
+    model = fully_shard(seeded(lambda: Chain(combine)))
+    inputs, targets = part(rank, 2)
+    try:
+        with gradflow.Recorder(model, every=1):
+            F.cross_entropy(model(inputs), targets).backward()
+    except GradflowError as error:
+        return {"error": str(error), "modes": torch._C._len_torch_function_stack()}
+    return {}
+
+
 def stops(rank: int, folder: Path) -> Any:
     """Process 1 measures nothing after the first step, for a long time; process 0 must hear of it."""
 
@@ -209,7 +226,7 @@ def found(recorder: gradflow.Recorder) -> dict[str, Any]:
 WAYS: dict[str, Callable[[int, Path], Any]] = {
     way.__name__: way
     for way in (
-        *(ddp, ddp_without_recorder, ddp_accumulating, ddp_alone, fsdp, fsdp_accumulating),
+        *(ddp, ddp_without_recorder, ddp_accumulating, ddp_alone, fsdp, fsdp_accumulating, fsdp_gated),
         *(stops, leaves, never_enters, other_cadence),
     )
 }

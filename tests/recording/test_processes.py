@@ -80,7 +80,15 @@ def assert_same(found: dict[str, Any], expected: gradflow.Record, *, but: tuple[
 def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, list[Any]]]:
     """One job of two processes that trains in several ways, one after the other."""
     folder = tmp_path_factory.mktemp("job")
-    ways = ("ddp", "ddp_without_recorder", "ddp_accumulating", "ddp_alone", "fsdp", "fsdp_accumulating")
+    ways = (
+        "ddp",
+        "ddp_without_recorder",
+        "ddp_accumulating",
+        "ddp_alone",
+        "fsdp",
+        "fsdp_accumulating",
+        "fsdp_gated",
+    )
     return folder, job(folder, *ways)
 
 
@@ -144,6 +152,14 @@ def test_fsdp_that_accumulates_says_what_it_does_not_know(
         assert np.isnan(one["parameters"]["grad_norm"]).all()
         assert [item["what"] for item in one["skipped"]] == ["gradients of parameters"]
         assert "can only be measured by all of them together" in one["error"]
+
+
+def test_fsdp_with_gates_is_refused(together: tuple[Path, dict[str, list[Any]]]) -> None:
+    """What takes a second backward pass is refused in each process, and nothing stays attached."""
+    _, found = together
+    for one in found["fsdp_gated"]:
+        assert "not possible with fully_shard" in one["error"]
+        assert one["modes"] == 0
 
 
 def test_nobody_waits_for_ever(tmp_path: Path) -> None:
