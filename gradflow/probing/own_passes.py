@@ -28,6 +28,7 @@ from gradflow.probing.passes import measured, subject
 from gradflow.probing.reductions import Reducer
 from gradflow.probing.sharding import WholeParameters
 from gradflow.probing.traced import TracedForward
+from gradflow.probing.uncompiled import uncompiled
 from gradflow.probing.whole_job import Job
 from gradflow.record import Record
 from gradflow.units import UnitSelection
@@ -105,7 +106,7 @@ class OwnPasses:
         What `torch.compile` made of the network, or of parts of it, runs uncompiled in the meantime: it
         would take no notice of hooks.
         """
-        self._uncompiled.enter_context(torch.compiler.set_stance("force_eager"))
+        self._uncompiled.enter_context(uncompiled())
         self._whole = sharded_parameters(self._model, self._job)
         if self._whole is not None:
             self._hooks.enter_context(self._whole.hooked())
@@ -165,6 +166,8 @@ class OwnPasses:
         require_units(module, forward.tracer, self._units)
         if self._whole is not None:
             forward = replace(forward, named=self._whole.named())
+            for unit in forward.tracer.units:  # a named block has its parameters from the module
+                unit.branch_parameters = self._whole.wholes_of(unit.branch_parameters)
         self._forwards.append(forward)
 
     def _backward(self, run: Callable[..., Any], loss: Any, kwargs: dict[str, Any]) -> Any:

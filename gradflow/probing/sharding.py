@@ -86,6 +86,11 @@ class WholeParameters:
         """Return the leaves of the forward pass by name; the part of a parameter that did not run."""
         return {name: self._whole.get(name, part) for name, part in self.parts.items()}
 
+    def wholes_of(self, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return the leaves of the forward pass in place of what are parts among `parameters`."""
+        names = {id(part): name for name, part in self.parts.items()}
+        return tuple(self._whole.get(names.get(id(one), ""), one) for one in parameters)
+
     def parts_of(self, leaves: Sequence[Tensor]) -> list[Tensor]:
         """Return the parts that belong to leaves of the forward pass."""
         names = {id(leaf): name for name, leaf in self.named().items()}

@@ -124,7 +124,7 @@ class Processes:
         """
         try:
             yield
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # the latter if there is no process group any more
             raise ProbeError(
                 f"process {self.rank} waited for the job's {self.size} processes to {what}, for at most "
                 f"{self._timeout.total_seconds():g} s, and not all did ({describe(error)[:160]}); each must "

@@ -23,6 +23,14 @@ from gradflow.integrations.wandb import WandbLogger
 _BLOCK = 32768
 
 
+@pytest.fixture(autouse=True)
+def _at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its settings and caches stay in the test's folder, and it reports its errors to nobody."""
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    for what in ("CONFIG", "CACHE", "DATA"):
+        monkeypatch.setenv(f"WANDB_{what}_DIR", str(tmp_path / what.lower()))
+
+
 def entries(path: Path) -> Iterator[bytes]:
     """Yield the entries of a LevelDB log, which is what an offline run is kept in.
 

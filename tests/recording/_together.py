@@ -134,6 +134,18 @@ def fsdp_accumulating(rank: int, folder: Path) -> Any:
     return {}
 
 
+def fsdp_blocks(rank: int, folder: Path) -> Any:
+    """A plain network, whose blocks are named outright and sharded each for itself."""
+    model = nn.Sequential(nn.Linear(4, 4), fully_shard(nn.Linear(4, 4)), nn.Linear(4, 3))
+    norm = float(model[1].weight.full_tensor().square().sum() + model[1].bias.full_tensor().square().sum())
+    fully_shard(model)
+    inputs, targets = part(rank, 2)
+    with gradflow.Recorder(model, every=1, units="1") as recorder:
+        F.cross_entropy(model(inputs), targets).backward()
+        recorder.step()
+    return {**found(recorder), "norm": norm**0.5}
+
+
 def fsdp_gated(rank: int, folder: Path) -> Any:
     """Shortcut and branch share a gate, which takes a second pass; the loop goes on without a recorder."""
 
@@ -226,7 +238,16 @@ def found(recorder: gradflow.Recorder) -> dict[str, Any]:
 WAYS: dict[str, Callable[[int, Path], Any]] = {
     way.__name__: way
     for way in (
-        *(ddp, ddp_without_recorder, ddp_accumulating, ddp_alone, fsdp, fsdp_accumulating, fsdp_gated),
+        *(
+            ddp,
+            ddp_without_recorder,
+            ddp_accumulating,
+            ddp_alone,
+            fsdp,
+            fsdp_accumulating,
+            fsdp_blocks,
+            fsdp_gated,
+        ),
         *(stops, leaves, never_enters, other_cadence),
     )
 }

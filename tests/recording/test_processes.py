@@ -87,6 +87,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         "ddp_alone",
         "fsdp",
         "fsdp_accumulating",
+        "fsdp_blocks",
         "fsdp_gated",
     )
     return folder, job(folder, *ways)
@@ -152,6 +153,19 @@ def test_fsdp_that_accumulates_says_what_it_does_not_know(
         assert np.isnan(one["parameters"]["grad_norm"]).all()
         assert [item["what"] for item in one["skipped"]] == ["gradients of parameters"]
         assert "can only be measured by all of them together" in one["error"]
+
+
+def test_fsdp_with_named_blocks(together: tuple[Path, dict[str, list[Any]]]) -> None:
+    """A block that is named and sharded for itself has its own parameters' norms."""
+    _, found = together
+    for one in found["fsdp_blocks"]:
+        assert one["units"]["param_norm"] == pytest.approx([one["norm"]], rel=1e-6)
+        squares = [
+            norm**2
+            for name, norm in zip(one["parameters"]["name"], one["parameters"]["grad_norm"], strict=True)
+            if name.startswith("1.")
+        ]
+        assert one["units"]["param_grad_norm"] == pytest.approx([sum(squares) ** 0.5], rel=1e-6)
 
 
 def test_fsdp_with_gates_is_refused(together: tuple[Path, dict[str, list[Any]]]) -> None:

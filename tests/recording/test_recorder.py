@@ -428,12 +428,14 @@ def test_two_networks_at_once() -> None:
     """Two recorders on two models in one loop each measure their own, whichever is told of a step first."""
     models = built(Chain), built(Chain, seed=1)
     expected = [gradflow.probe(model, rows(), labels()) for model in models]
-    with gradflow.Recorder(models[0], every=1) as first, gradflow.Recorder(models[1], every=1) as second:
+    with gradflow.Recorder(models[0], every=2) as first, gradflow.Recorder(models[1], every=2) as second:
         for model in models:
             F.cross_entropy(model(rows()), labels()).backward()
         first.step()
+        assert eval_frame._stance.stance == "force_eager"  # the second is still to be measured
         second.step()
     assert torch._C._len_torch_function_stack() == 0
+    assert eval_frame._stance.stance == "default"
     for recorder, probed in zip((first, second), expected, strict=True):
         assert recorder.record.units["grad_in_norm"].tolist() == pytest.approx(
             probed.units["grad_in_norm"].tolist(), rel=1e-6
