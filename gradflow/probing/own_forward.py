@@ -1,0 +1,61 @@
+"""Somebody else's forward pass: whether it can be measured, and whether a backward pass goes through it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+
+from gradflow.errors import ProbeError
+from gradflow.units.calling import traceable
+from gradflow.units.tracing import UnitTracer
+
+
+def refuse_functional(model: nn.Module, named: dict[str, Tensor]) -> None:
+    """Refuse forward passes that are not those of the module and its own parameters.
+
+    Raises:
+        ProbeError: naming the function of torch.func.
+    """
+    name = type(model).__name__
+    if torch._C._functorch.peek_interpreter_stack() is not None:  # noqa: SLF001 - no public name
+        raise ProbeError(
+            f"{name} runs inside a transform of torch.func (grad, vjp, vmap, …), whose gradients pass no "
+            "hook; measure a step with loss.backward(), or use gradflow.probe on the module itself"
+        )
+    if any(not isinstance(parameter, nn.Parameter) for parameter in named.values()):
+        raise ProbeError(
+            f"{name} runs on parameters that are not its own (torch.func.functional_call), which cannot be "
+            "told apart; call the module itself in a step that is measured"
+        )
+
+
+def with_history(value: Any, leaves: list[Tensor]) -> Any:
+    """Give an argument that is a tensor without history one, so that a unit may fork at it.
+
+    Args:
+        value: the argument.
+        leaves: gets the leaves behind such arguments.
+    """
+    if not isinstance(value, Tensor) or value.requires_grad:
+        return value
+    called_with, new = traceable(value)
+    leaves += new
+    return called_with
+
+
+def reaches(root: Node, tracer: UnitTracer) -> bool:
+    """Whether a backward pass from `root` goes through one of the units."""
+    wanted = {unit.total.node for unit in tracer.units}
+    stack, seen = [root], {root}
+    while stack:
+        node = stack.pop()
+        if node in wanted:
+            return True
+        for origin, _ in node.next_functions:
+            if origin is not None and origin not in seen:
+                seen.add(origin)
+                stack.append(origin)
+    return False
