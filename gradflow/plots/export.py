@@ -21,6 +21,11 @@ def figure_to_png(figure: Figure) -> bytes:
     return _saved(figure, "png", dpi=PNG_DPI, metadata={"Software": "gradflow"})
 
 
+def figure_to_pdf(figure: Figure) -> bytes:
+    """Return `figure` as PDF, with its fonts inside as journals want them."""
+    return _saved(figure, "pdf", metadata={"CreationDate": None, "Creator": "gradflow", "Producer": None})
+
+
 def _saved(figure: Figure, kind: str, **options: object) -> bytes:
     sink = io.BytesIO()
     with figure_style():

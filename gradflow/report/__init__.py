@@ -1,4 +1,4 @@
-"""Reports: records into one self-contained HTML page, and each figure as SVG and PNG. No torch."""
+"""Reports: records into one self-contained HTML page, and each figure as SVG, PNG and PDF. No torch."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ PAGE = "report.html"
 def write_report(runs: Sequence[Path], out: Path) -> Path:
     """Write a report on `runs` into the directory `out`.
 
-    It writes `report.html`, the figures as `report/<figure>.svg` and `.png`, and `report/manifest.json`,
-    by which a later report knows which files it may replace. Anything else in `out` is left alone.
+    It writes `report.html`, the figures as `report/<figure>.svg`, `.png` and `.pdf`, and
+    `report/manifest.json`, by which a later report knows which files it may replace. Anything else in
+    `out` is left alone.
 
     Args:
         runs: directories of records, or directories of such.
@@ -41,5 +42,6 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg
         files[f"report/{figure.kind.key}.png"] = figure.png
+        files[f"report/{figure.kind.key}.pdf"] = figure.pdf
     write_files(out, files)
     return out / PAGE

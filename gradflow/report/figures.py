@@ -39,6 +39,7 @@ class DrawnFigure:
     kind: FigureKind
     svg: bytes
     png: bytes
+    pdf: bytes
     inline: str
 
 
@@ -181,4 +182,6 @@ def _drawn(kind: FigureKind, shown: Sequence[Run]) -> DrawnFigure:
     svg = plots.figure_to_svg(figure)
     figure.set_layout_engine("none")  # laid out once; the second time would take as long again
     alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."
-    return DrawnFigure(kind, svg, plots.figure_to_png(figure), inline_svg(svg, kind.key, alt))
+    return DrawnFigure(
+        kind, svg, plots.figure_to_png(figure), plots.figure_to_pdf(figure), inline_svg(svg, kind.key, alt)
+    )

@@ -11,9 +11,11 @@ from markupsafe import Markup
 from gradflow import __version__
 from gradflow.comparison import compact
 from gradflow.report.comparability import explain_bn, find_differences
+from gradflow.report.exploration import embed_json, explore
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
 from gradflow.report.runs import Run, describe_model, describe_training
+from gradflow.report.scripts import own_script, packed_library, security_policy
 from gradflow.report.tables import (
     Table,
     check_table,
@@ -65,6 +67,10 @@ def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure], compared: S
         side_by_side=comparison_table(runs),
         differences=find_differences(runs),
         figures=[(figure, Markup(figure.inline)) for figure in figures],
+        policy=security_policy(),
+        exploration=embed_json(explore(runs)),
+        library=packed_library(),
+        script=own_script(),
     )
     return page
 
