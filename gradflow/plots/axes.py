@@ -20,6 +20,9 @@ UNIT_AXIS = "residual unit, from the input (left) to the loss (right)"
 _MOST_STAGE_NAMES = 8
 _COMMON_DECADES = 6
 _LEGEND_CHARACTERS = 110
+_LEGEND_ROWS = 4
+_LEGEND_ROW = 0.19
+"""Rows of a legend that a figure's height allows for, and the height of each further one in inches."""
 
 
 def new_figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
@@ -203,12 +206,16 @@ def legend(
     ]
     handles = [Line2D([], [], **({"color": INK} | style), label=label) for label, style in [*named, *styles]]
     widest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (widest + 7)))
+    # What a long legend needs is added, not taken from the axes.
+    more = -(-len(handles) // columns) - _LEGEND_ROWS
+    figure.set_figheight(figure.get_figheight() + max(0, more) * _LEGEND_ROW)
     drawn = figure.legend(
         handles=handles,
         title=title,
         loc="outside upper left",
         alignment="left",
-        ncols=max(1, min(len(handles), _LEGEND_CHARACTERS // (widest + 7))),
+        ncols=columns,
         handlelength=2.2,
         borderaxespad=0.3,
         title_fontproperties={"weight": "bold", "size": 11},

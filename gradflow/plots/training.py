@@ -23,6 +23,12 @@ Array = NDArray[np.float64]
 _SMOOTHED_OVER = 100
 """A training curve is averaged over one part in so many of its length: that of one batch jumps."""
 
+_POINTS_A_WINDOW = 8
+"""What is averaged over a window changes little within an eighth of it."""
+
+_DROPS_TO = 0.8
+"""A learning rate that falls to less than this in one step drops; one that is annealed does not."""
+
 _TRAIN: dict[str, Any] = {"linewidth": 1.3}
 _TEST: dict[str, Any] = {
     "linestyle": "none",
@@ -104,7 +110,8 @@ def _curves(axes: Axes, network: Network, train: str, test: str, scale: float) -
     window = _window(steps)
     iterations = steps["iteration"].to_numpy(float)
     smooth = scale * _smoothed(steps[train].to_numpy(float), window)
-    axes.plot(iterations, smooth, color=network.colour, **_TRAIN)
+    thin = slice(None, None, max(window // _POINTS_A_WINDOW, 1))
+    axes.plot(iterations[thin], smooth[thin], color=network.colour, **_TRAIN)
     axes.plot(iterations, scale * steps[test].to_numpy(float), color=INK, **_TEST)
 
 
@@ -139,10 +146,10 @@ def _surface(figure: Figure, axes: Axes, units: pd.DataFrame, column: str, label
 
 
 def learning_rate_drops(steps: pd.DataFrame) -> list[int]:
-    """Return the iterations after which the learning rate was lower than before."""
-    rates = steps.sort_values("iteration")["learning_rate"].to_numpy(float)
-    iterations = steps.sort_values("iteration")["iteration"].to_numpy(int)
-    return [int(iterations[at]) for at in np.flatnonzero(np.diff(rates) < 0)]
+    """Return the iterations after which the learning rate was lower than before, by a fifth at least."""
+    ordered = steps.sort_values("iteration")
+    rates, iterations = ordered["learning_rate"].to_numpy(float), ordered["iteration"].to_numpy(int)
+    return [int(iterations[at]) for at in np.flatnonzero(rates[1:] < _DROPS_TO * rates[:-1])]
 
 
 def _window(steps: pd.DataFrame) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradflow.errors import RecordError
+from gradflow.findings import describe_nonfinite
 from gradflow.plots import Network, network_from
 from gradflow.record import Meta, Record, find_records, load_record
 from gradflow.statistics import last_iteration, summarise_stages
@@ -23,7 +24,8 @@ class Run:
     Attributes:
         folder: name of the directory that holds it.
         label: its name in the report, different from all others.
-        record: what was measured.
+        record: what was measured, of units and parameters in the last iteration.
+        nonfinite: where numbers stopped being finite, in any iteration, in words.
         network: its averages, as they are drawn.
         stages: one row a stage and one (stage null) for the network, `statistics.summarise_stages`.
         theory: predictions that are about it, with verdicts, `theory.compare`.
@@ -32,6 +34,7 @@ class Run:
     folder: str
     label: str
     record: Record
+    nonfinite: Sequence[str]
     network: Network
     stages: pd.DataFrame
     theory: pd.DataFrame
@@ -59,23 +62,37 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
         folders += [folder for folder in found if folder.resolve() not in {one.resolve() for one in folders}]
     if not folders:
         raise RecordError("no run to report on: `gradflow probe --model preact164` makes one")
-    records = [load_record(folder) for folder in folders]
-    for folder, record in zip(folders, records, strict=True):
-        if record.units.empty:
-            raise RecordError(f"the record '{folder}' has no residual unit to report on; leave it out")
-    names = [folder.resolve().name for folder in folders]
-    labels = label_runs([record.meta for record in records], names)
+    runs = [_load(folder, index) for index, folder in enumerate(folders)]
+    labels = label_runs([run.meta for run in runs], [run.folder for run in runs])
     return [
-        Run(
-            folder=name,
-            label=label,
-            record=record,
-            network=network_from(record, label, index),
-            stages=summarise_stages(last_iteration(record.units)),
-            theory=compare(replace(record, units=last_iteration(record.units))),
-        )
-        for index, (name, label, record) in enumerate(zip(names, labels, records, strict=True))
+        replace(run, label=label, network=replace(run.network, label=label))
+        for run, label in zip(runs, labels, strict=True)
     ]
+
+
+def _load(folder: Path, index: int) -> Run:
+    """Read one record, and keep of it what a report shows: a training run has hundreds of iterations.
+
+    Raises:
+        RecordError: if it is damaged, or has no unit.
+    """
+    record = load_record(folder)
+    if record.units.empty:
+        raise RecordError(f"the record '{folder}' has no residual unit to report on; leave it out")
+    last = replace(
+        record,
+        units=last_iteration(record.units).reset_index(drop=True),
+        parameters=last_iteration(record.parameters).reset_index(drop=True),
+    )
+    return Run(
+        folder=folder.resolve().name,
+        label="",
+        record=last,
+        nonfinite=describe_nonfinite(record),
+        network=network_from(record, "", index),
+        stages=summarise_stages(last.units),
+        theory=compare(last),
+    )
 
 
 def label_runs(metas: Sequence[Meta], folders: Sequence[str]) -> list[str]:
