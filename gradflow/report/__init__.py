@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradflow.errors import IncompleteReportError
 from gradflow.report.changes import compare_with_first
+from gradflow.report.comparability import find_empty
 from gradflow.report.figures import draw_figures
 from gradflow.report.output import write_files
 from gradflow.report.page import render_page
-from gradflow.report.runs import load_runs
+from gradflow.report.runs import load_usable
 
 __all__ = ["write_report"]
 
@@ -31,17 +33,22 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         The path of the page.
 
     Raises:
-        RecordError: if there is no run, one is damaged, a file in the way is not an earlier report's, or
+        IncompleteReportError: if a run could not be read (it is damaged, or a later gradflow wrote it), or
+            has no finite number. The page is written all the same, and says so.
+        RecordError: if there is no run that can be read, a file in the way is not an earlier report's, or
             `out` cannot be written. Nothing is written then.
     """
-    loaded = load_runs(runs)
+    loaded, problems = load_usable(runs)
+    problems += find_empty(loaded)
     changes, refusals = compare_with_first(loaded)
     figures = list(draw_figures(loaded, changes))
     compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
-    files = {PAGE: render_page(loaded, figures, compared).encode()}
+    files = {PAGE: render_page(loaded, figures, compared, problems).encode()}
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg
         files[f"report/{figure.kind.key}.png"] = figure.png
         files[f"report/{figure.kind.key}.pdf"] = figure.pdf
     write_files(out, files)
+    if problems:
+        raise IncompleteReportError(out / PAGE, problems)
     return out / PAGE

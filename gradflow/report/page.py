@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from gradflow import __version__
 from gradflow.comparison import compact
-from gradflow.report.comparability import explain_bn, find_differences
+from gradflow.report.comparability import explain_bn, find_differences, find_mixed_versions
 from gradflow.report.exploration import embed_json, explore
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
@@ -44,13 +44,19 @@ class RunSection:
     others: Sequence[tuple[str, Table]]
 
 
-def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure], compared: Sequence[str] = ()) -> str:
+def render_page(
+    runs: Sequence[Run],
+    figures: Sequence[DrawnFigure],
+    compared: Sequence[str] = (),
+    problems: Sequence[str] = (),
+) -> str:
     """Return the page's HTML; the same runs give the same page.
 
     Args:
         runs: what is shown.
         figures: drawn of them.
         compared: sentences about runs against the first one.
+        problems: what was asked for and cannot be shown, in words.
     """
     environment = Environment(
         loader=PackageLoader("gradflow.report"),
@@ -66,6 +72,7 @@ def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure], compared: S
         comparison=[*compare_runs(runs), *compared],
         side_by_side=comparison_table(runs),
         differences=find_differences(runs),
+        problems=[*problems, *find_mixed_versions(runs)],
         figures=[(figure, Markup(figure.inline)) for figure in figures],
         policy=security_policy(),
         exploration=embed_json(explore(runs)),

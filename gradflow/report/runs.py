@@ -51,6 +51,41 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
     Raises:
         RecordError: if there is none, or one is damaged; the message names it.
     """
+    runs, problems = load_usable(paths)
+    if problems:
+        raise RecordError(problems[0])
+    return runs
+
+
+def load_usable(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
+    """Read the records at `paths` that can be read.
+
+    Returns:
+        the runs; and why others could not be read, a sentence each, in which a record goes by its
+        directory's name.
+
+    Raises:
+        RecordError: if there is none, or none of them can be read.
+    """
+    runs: list[Run] = []
+    errors: list[tuple[Path, RecordError]] = []
+    for folder in _find(paths):
+        try:
+            runs.append(_load(folder, len(runs)))
+        except RecordError as error:
+            errors.append((folder, error))
+    if not runs:
+        raise errors[0][1]
+    labels = label_runs([run.meta for run in runs], [run.folder for run in runs])
+    named = [
+        replace(run, label=label, network=replace(run.network, label=label))
+        for run, label in zip(runs, labels, strict=True)
+    ]
+    # A page is shown to others, and where somebody keeps his runs is nobody's business.
+    return named, [str(error).replace(str(folder), folder.resolve().name) for folder, error in errors]
+
+
+def _find(paths: Iterable[Path]) -> list[Path]:
     folders: list[Path] = []
     for path in paths:
         found = find_records(path)
@@ -62,12 +97,7 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
         folders += [folder for folder in found if folder.resolve() not in {one.resolve() for one in folders}]
     if not folders:
         raise RecordError("no run to report on: `gradflow probe --model preact164` makes one")
-    runs = [_load(folder, index) for index, folder in enumerate(folders)]
-    labels = label_runs([run.meta for run in runs], [run.folder for run in runs])
-    return [
-        replace(run, label=label, network=replace(run.network, label=label))
-        for run, label in zip(runs, labels, strict=True)
-    ]
+    return folders
 
 
 def _load(folder: Path, index: int) -> Run:
