@@ -9,6 +9,7 @@ import click
 from gradflow.cli.destinations import REPORTS, RUNS, require_writable
 from gradflow.cli.messages import say
 from gradflow.errors import IncompleteReportError, RecordError
+from gradflow.wording import printable
 
 
 @click.command("report")
@@ -34,7 +35,9 @@ def command(runs: tuple[Path, ...], out: Path) -> None:
     records = find_runs(runs or (RUNS,))
     require_writable(out)
     page = make_page(records, out)
-    say(f"{len(records)} run{'s' if len(records) > 1 else ''}: {', '.join(run.name for run in records)}")
+    say(
+        f"{len(records)} run{'s' if len(records) > 1 else ''}: {', '.join(printable(run.name) for run in records)}"
+    )
     click.echo(page)
 
 

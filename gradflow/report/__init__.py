@@ -43,7 +43,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     changes, refusals = compare_with_first(loaded)
     figures = list(draw_figures(loaded, changes))
     compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
-    files = {PAGE: render_page(loaded, figures, compared, problems).encode()}
+    files = {PAGE: render_page(loaded, figures, compared, problems).encode(errors="replace")}
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg
         files[f"report/{figure.kind.key}.png"] = figure.png

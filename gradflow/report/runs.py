@@ -15,6 +15,7 @@ from gradflow.plots import Network, network_from
 from gradflow.record import Meta, Record, find_records, load_record
 from gradflow.statistics import last_iteration, summarise_stages
 from gradflow.theory import compare
+from gradflow.wording import printable
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def load_usable(paths: Iterable[Path]) -> tuple[list[Run], list[str]]:
         for run, label in zip(runs, labels, strict=True)
     ]
     # A page is shown to others, and where somebody keeps his runs is nobody's business.
-    return named, [str(error).replace(str(folder), folder.resolve().name) for folder, error in errors]
+    return named, [
+        printable(str(error).replace(str(folder), folder.resolve().name)) for folder, error in errors
+    ]
 
 
 def _find(paths: Iterable[Path]) -> list[Path]:
@@ -115,7 +118,7 @@ def _load(folder: Path, index: int) -> Run:
         parameters=last_iteration(record.parameters).reset_index(drop=True),
     )
     return Run(
-        folder=folder.resolve().name,
+        folder=printable(folder.resolve().name),
         label="",
         record=last,
         nonfinite=describe_nonfinite(record),
@@ -135,7 +138,7 @@ def label_runs(metas: Sequence[Meta], folders: Sequence[str]) -> list[str]:
             f"{detail}; {word}" if times[model, detail] > 1 else detail
             for model, detail, word in zip(models, details, more, strict=True)
         ]
-    return [f"{model} ({detail})" for model, detail in zip(models, details, strict=True)]
+    return [printable(f"{model} ({detail})") for model, detail in zip(models, details, strict=True)]
 
 
 def describe_model(meta: Meta) -> str:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from _records import make_record
 
+from gradflow import plots
 from gradflow.errors import IncompleteReportError, RecordError
 from gradflow.record import SCHEMA_VERSION, Record
 from gradflow.record.files import sha256
 from gradflow.report import write_report
 from gradflow.report.comparability import find_empty, find_mixed_versions
+from gradflow.report.page import render_page
 from gradflow.report.runs import load_runs, load_usable
 
 
@@ -141,3 +145,15 @@ def test_good_runs_have_no_problem(tmp_path: Path) -> None:
     save(tmp_path, "better")
     runs = load_runs([tmp_path])
     assert load_usable([tmp_path])[1] == find_empty(runs) == find_mixed_versions(runs) == []
+
+
+@pytest.mark.parametrize("name", [b"run-\xff", b"run-\x1b[2J", b"run-\n\x01"])
+def test_names_that_are_no_text(name: bytes, tmp_path: Path) -> None:
+    """A directory's name may be any bytes; what is no text in it is marked, in figures and page."""
+    for number in (b"-1", b"-2"):
+        save(tmp_path, os.fsdecode(name + number), make_record("same", stages=(2,), checks=False))
+    runs = load_runs([tmp_path])
+    assert all("\ufffd" in run.label and run.label.isprintable() for run in runs)
+    svg = plots.figure_to_svg(plots.plot_gradient_norm([run.network for run in runs]))
+    assert len(ET.fromstring(svg)) > 0
+    assert "\ufffd" in render_page(runs, []).encode().decode()
