@@ -35,9 +35,8 @@ def command(runs: tuple[Path, ...], out: Path) -> None:
     records = find_runs(runs or (RUNS,))
     require_writable(out)
     page = make_page(records, out)
-    say(
-        f"{len(records)} run{'s' if len(records) > 1 else ''}: {', '.join(printable(run.name) for run in records)}"
-    )
+    names = ", ".join(printable(run.name) for run in records)
+    say(f"{len(records)} run{'s' if len(records) > 1 else ''}: {names}")
     click.echo(page)
 
 
