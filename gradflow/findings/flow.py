@@ -172,6 +172,8 @@ def _direction(row: Row) -> str:
     low, high = row["growth_low"], row["growth_high"]
     if np.isfinite(low) and low <= 1 <= high:
         return "changes in no direction that the repetitions agree on"
+    if (row["ratio"] > 1) != (row["growth"] > 1):
+        return "changes"  # its ends say one thing, the line through all of it another
     return "grows" if row["growth"] > 1 else "shrinks"
 
 

@@ -47,6 +47,13 @@ def test_rates_are_those_of_the_network() -> None:
     assert "It shrinks most in unit 1 (identity): ×0.5." in scaling(0.0, -0.5, 0.0)
 
 
+def test_ends_and_slope_that_disagree_are_no_direction() -> None:
+    """Five units that grow by 1.3 and one that shrinks to a fifth: it falls to ×0.743 and its slope rises."""
+    said = scaling(0.5, -0.8, *[0.3] * 5)
+    assert "the gradient norm changes: stage 0 (units 0 to 6) to ×0.743, that is ×1.0" in said
+    assert "the gradient norm grows: stage 0 (units 0 to 6) to ×3.71" in scaling(0.5, *[0.3] * 5, 0.0)
+
+
 def test_units_that_do_nothing() -> None:
     """A branch of a thousandth of the norm does nothing, one of a tenth does something."""
     said = scaling(0.5, 1e-3, 0.5, 0.0)
