@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.network import Network
@@ -19,7 +20,7 @@ from gradflow.plots.style import BAND, INK, MUTED, WIDTH, use_log_axis
 UNIT_AXIS = "residual unit, from the input (left) to the loss (right)"
 _MOST_STAGE_NAMES = 8
 _COMMON_DECADES = 6
-_LEGEND_CHARACTERS = 110
+_LEGEND_CHARACTERS = 120
 _LEGEND_ROWS = 4
 _LEGEND_ROW = 0.19
 """Rows of a legend that a figure's height allows for, and the height of each further one in inches."""
@@ -44,8 +45,19 @@ def panels(networks: Sequence[Network], height: float, *, columns: int) -> tuple
     for spare in axes.flat[len(networks) :]:
         spare.set_visible(False)
     for one, network in zip(axes.flat, networks, strict=False):
-        one.set_title(network.label, color=network.colour)
+        name_panel(one, network)
     return figure, list(axes.flat[: len(networks)])
+
+
+def name_panel(axes: Axes, network: Network) -> None:
+    """Name the network that `axes` are about, in ink, above a bar of its colour.
+
+    Names are not written in the colour: half of the palette is too light to be read on paper.
+    """
+    axes.set_title(network.label)
+    bar = Rectangle((0, 1), 0.06, 0.02, transform=axes.transAxes, color=network.colour, clip_on=False, lw=0)
+    bar.set_in_layout(False)
+    axes.add_artist(bar)
 
 
 def same_stages(networks: Sequence[Network]) -> bool:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from gradflow.plots.axes import legend, new_figure, say, stage_bounds
+from gradflow.plots.axes import legend, name_panel, new_figure, say, stage_bounds
 from gradflow.plots.network import Network
 from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
 from gradflow.wording import format_number
@@ -79,7 +79,7 @@ def _draw_run(figure: Figure, axes: Sequence[Axes], network: Network, *, first: 
     assert network.over_time is not None
     steps, units = network.over_time.steps, network.over_time.units
     loss, error = axes[0], axes[1]
-    loss.set_title(network.label, color=network.colour)
+    name_panel(loss, network)
     _curves(loss, network, "loss", "test_loss", 1.0)
     _curves(error, network, "error", "test_error", 100.0)
     use_log_axis(loss, _values(steps, ["loss", "test_loss"], _window(steps)))

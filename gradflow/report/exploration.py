@@ -61,6 +61,7 @@ QUANTITIES = (
     Quantity("param_grad_norm", "gradient norm of the branch’s parameters", "‖∂E/∂θₗ‖", "log"),
 )
 
+_DASHES = ("solid", "dash", "dot", "dashdot")
 _TOLD = ("name", "stage", "shortcut", "post_activation")
 
 
@@ -69,8 +70,8 @@ def explore(runs: Sequence[Run]) -> dict[str, Any]:
 
     Returns:
         `quantities`: what can be chosen. `runs`: of each its `key` (in links), `label`, `colour` (a
-        variable of the page's style), `iterations`, how many were `measured`, `units` (what each is),
-        `ranges` (what the first and the last code of each quantity mean), and `codes`: little-endian
+        variable of the page's style), `dash`, `iterations`, how many were `measured`, `units` (what each
+        is), `ranges` (what the first and the last code of each quantity mean), and `codes`: little-endian
         16-bit codes by quantity, unit and iteration, gzipped, in base64.
     """
     folders = Counter(run.folder for run in runs)
@@ -85,6 +86,7 @@ def explore(runs: Sequence[Run]) -> dict[str, Any]:
                 "key": run.folder if folders[run.folder] == 1 else str(number),
                 "label": run.label,
                 "colour": f"--network-{number % 8}",
+                "dash": _DASHES[number // 8 % len(_DASHES)],
                 **_explored(run.network.history, max(1, -(-cells // MOST_CELLS))),
             }
             for number, run in enumerate(runs)

@@ -138,7 +138,7 @@ function drawDepth(element, scene) {
   const traces = scene.runs.map((run) => ({
     type: "scatter", mode: "lines+markers", x: run.units, hoverinfo: "none", connectgaps: false,
     y: run.values.map((value) => (value === null ? null : axis.place(value))),
-    line: { color: themeColour(run.colour), width: run.chosen ? 2.5 : 1.2 },
+    line: { color: themeColour(run.colour), dash: run.dash, width: run.chosen ? 2.5 : 1.2 },
     marker: { size: run.chosen ? 6 : 4 }, opacity: run.chosen ? 1 : 0.7,
   }));
   return Plotly.react(element, traces, layout, CONFIG);

@@ -69,7 +69,7 @@ async function showCharts(run) {
   const lines = data.runs.map((one) => {
     const at = iterationOf(one);
     return {
-      units: one.units.unit, colour: one.colour, chosen: one === run,
+      units: one.units.unit, colour: one.colour, dash: one.dash, chosen: one === run,
       values: one.units.unit.map((_, index) => valueAt(data, one, quantityNumber(), index, at)),
     };
   });
