@@ -8,6 +8,8 @@ expected, what came, where, and what to do next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -54,6 +56,14 @@ class DivergedError(TrainingError):
 
 class RecordError(GradflowError):
     """A record cannot be read or written."""
+
+
+class IncompleteReportError(RecordError):
+    """A report was made, but some of what was asked for could not be shown; `page` is where it is."""
+
+    def __init__(self, page: Path, problems: Sequence[str]) -> None:
+        self.page = page
+        super().__init__(f"{'; '.join(problems)}; the page says so, and shows the rest")
 
 
 class InstallationError(GradflowError):

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from gradflow.plots.axes import legend, new_figure, say, stage_bounds
+from gradflow.plots.axes import legend, name_panel, new_figure, say, stage_bounds
 from gradflow.plots.network import Network
 from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
 from gradflow.wording import format_number
@@ -22,6 +22,12 @@ Array = NDArray[np.float64]
 
 _SMOOTHED_OVER = 100
 """A training curve is averaged over one part in so many of its length: that of one batch jumps."""
+
+_POINTS_A_WINDOW = 8
+"""What is averaged over a window changes little within an eighth of it."""
+
+_DROPS_TO = 0.8
+"""A learning rate that falls to less than this in one step drops; one that is annealed does not."""
 
 _TRAIN: dict[str, Any] = {"linewidth": 1.3}
 _TEST: dict[str, Any] = {
@@ -73,7 +79,7 @@ def _draw_run(figure: Figure, axes: Sequence[Axes], network: Network, *, first: 
     assert network.over_time is not None
     steps, units = network.over_time.steps, network.over_time.units
     loss, error = axes[0], axes[1]
-    loss.set_title(network.label, color=network.colour)
+    name_panel(loss, network)
     _curves(loss, network, "loss", "test_loss", 1.0)
     _curves(error, network, "error", "test_error", 100.0)
     use_log_axis(loss, _values(steps, ["loss", "test_loss"], _window(steps)))
@@ -104,7 +110,8 @@ def _curves(axes: Axes, network: Network, train: str, test: str, scale: float) -
     window = _window(steps)
     iterations = steps["iteration"].to_numpy(float)
     smooth = scale * _smoothed(steps[train].to_numpy(float), window)
-    axes.plot(iterations, smooth, color=network.colour, **_TRAIN)
+    thin = slice(None, None, max(window // _POINTS_A_WINDOW, 1))
+    axes.plot(iterations[thin], smooth[thin], color=network.colour, **_TRAIN)
     axes.plot(iterations, scale * steps[test].to_numpy(float), color=INK, **_TEST)
 
 
@@ -139,10 +146,10 @@ def _surface(figure: Figure, axes: Axes, units: pd.DataFrame, column: str, label
 
 
 def learning_rate_drops(steps: pd.DataFrame) -> list[int]:
-    """Return the iterations after which the learning rate was lower than before."""
-    rates = steps.sort_values("iteration")["learning_rate"].to_numpy(float)
-    iterations = steps.sort_values("iteration")["iteration"].to_numpy(int)
-    return [int(iterations[at]) for at in np.flatnonzero(np.diff(rates) < 0)]
+    """Return the iterations after which the learning rate was lower than before, by a fifth at least."""
+    ordered = steps.sort_values("iteration")
+    rates, iterations = ordered["learning_rate"].to_numpy(float), ordered["iteration"].to_numpy(int)
+    return [int(iterations[at]) for at in np.flatnonzero(rates[1:] < _DROPS_TO * rates[:-1])]
 
 
 def _window(steps: pd.DataFrame) -> int:
