@@ -103,7 +103,9 @@ class BackwardMeasures:
         run = self._runs.get(unit)
         end = None if run is None else self._end_gradients.get(run)
         whole: MeasuredSquares
-        if shortcut is not None and branch is not None and len(parts.in_order) == 2:
+        # Where the two lie in memory otherwise than each other, the engine's sum lies as the first of them.
+        alike = len({part.stride() for part in parts.in_order}) == 1
+        if shortcut is not None and branch is not None and len(parts.in_order) == 2 and alike:
             swapped = parts.in_order[1] is shortcut and end is None
             first, last = (branch, shortcut) if swapped else (shortcut, branch)
             in_place = parts.last_is_free and last is parts.in_order[1]

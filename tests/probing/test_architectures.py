@@ -13,6 +13,7 @@ from architectures.row import Architecture
 from torch import Tensor, nn
 
 from gradflow.equations.checking import cast
+from gradflow.probing import self_test
 
 
 def first_value(outputs: Any) -> Tensor:
@@ -46,3 +47,25 @@ def test_probe_agrees_with_the_oracle(row: Architecture) -> None:
     """Every column of every unit agrees to rounding."""
     dtype = "float32" if row.single_precision else None
     both(prepared(row), cast(row.inputs(), torch.float64), None, dtype=dtype, loss=loss)
+
+
+DEMANDING = [
+    row
+    for row in WITH_UNITS
+    if row.name.startswith(
+        ("ConvNeXt (", "RepVGG", "CaiT", "XCiT", "Swin V2", "T5", "LXMERT", "Mamba", "ALBERT")
+    )
+]
+"""Rows with gradients that lie in memory in two ways, units in units, side inputs, and shared weights."""
+
+
+@pytest.mark.parametrize("row", DEMANDING, ids=lambda row: row.name)
+def test_hooks_change_no_gradient(row: Architecture) -> None:
+    """In float32 the gradients with hooks are those without, bit for bit."""
+    result = self_test(prepared(row).float(), row.inputs(), loss=loss)
+    assert result.passed, result.lines
+
+
+def test_the_demanding_rows_are_there() -> None:
+    """A renamed row does not drop out of the test above in silence."""
+    assert len(DEMANDING) == 9
