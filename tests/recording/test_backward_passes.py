@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import gradflow
+from gradflow.errors import ProbeError
 from gradflow.probing.parts import PartReader
 
 
@@ -115,3 +116,15 @@ def test_passes_with_options(options: dict[str, Any]) -> None:
     column = "grad_sum_norm" if options.get("inputs") else "grad_in_norm"
     found_norms = recorder.record.units[column].tolist()[1:]
     assert found_norms == pytest.approx(expected[column].tolist()[1:], rel=1e-6)
+
+
+def test_a_gradient_that_ends_where_none_is_known_to_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were a function of torch's own to say that no gradient flows, the pass would end with one line."""
+    monkeypatch.setattr("gradflow.probing.own_passes.is_plain", lambda *_: True)
+    model = seeded(lambda: Chain(COMBINE["the branch's never comes"]))
+    with (
+        pytest.raises(ProbeError, match="a gradient in Chain ends inside a function of torch's own"),
+        gradflow.Recorder(model, every=1),
+    ):
+        backward(model)
+    assert torch._C._len_torch_function_stack() == 0
