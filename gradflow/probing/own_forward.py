@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import Node
 
 from gradflow.errors import ProbeError
@@ -59,3 +60,29 @@ def reaches(root: Node, tracer: UnitTracer) -> bool:
                 seen.add(origin)
                 stack.append(origin)
     return False
+
+
+def is_plain(run: Any, kwargs: dict[str, Any], root: Node) -> bool:
+    """Whether the parts of a gradient may be added in the engine's place in a pass that is run only once.
+
+    Not where the last of them may never come, so that nothing could be handed on: in a pass that does not go
+    through all of the graph, or where a function written in Python may say that no gradient flows. Nor where
+    gradients are to be differentiated again, and their sum would need a history.
+
+    Args:
+        run: a partial call of `backward`, with the loss alone or with more by position.
+        kwargs: what it is called with by name.
+        root: the loss's node.
+    """
+    if len(getattr(run, "args", ())) != 1 or kwargs.get("inputs") or kwargs.get("create_graph"):
+        return False
+    stack, seen = [root], {root}
+    while stack:
+        node = stack.pop()
+        if issubclass(type(node), BackwardCFunction):
+            return False
+        for origin, _ in node.next_functions:
+            if origin is not None and origin not in seen:
+                seen.add(origin)
+                stack.append(origin)
+    return True

@@ -22,8 +22,9 @@ from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.measuring import make_record, without_collection
 from gradflow.probing.own_backward import BackwardMode, leave
-from gradflow.probing.own_forward import reaches, refuse_functional, with_history
+from gradflow.probing.own_forward import is_plain, reaches, refuse_functional, with_history
 from gradflow.probing.own_gradients import GradientReader, sharded_parameters
+from gradflow.probing.parts import UnaddableError
 from gradflow.probing.passes import measured, subject
 from gradflow.probing.reductions import Reducer
 from gradflow.probing.sharding import WholeParameters
@@ -199,18 +200,33 @@ class OwnPasses:
         if self._current_scale is not None:
             self.scale = self._current_scale()
         with without_collection():
-            self.record = self._measure(forward, loss, partial(run, **kwargs))
+            plain = is_plain(run, kwargs, loss.grad_fn)
+            try:
+                self.record = self._measure(forward, loss, partial(run, **kwargs), plain=plain)
+            except UnaddableError as error:
+                raise ProbeError(
+                    f"a gradient in {name} ends inside a function of torch's own, or is of another shape or "
+                    "type than its value, which no such function is known to do; backward(create_graph=True) "
+                    "is measured in a way that does not mind"
+                ) from error
         return None
 
-    def _measure(self, forward: _Forward, loss: Tensor, run: Callable[..., Any]) -> Record:
-        """Return the record of a forward pass and of the backward pass that `run` makes of it."""
+    def _measure(self, forward: _Forward, loss: Tensor, run: Callable[..., Any], *, plain: bool) -> Record:
+        """Return the record of a forward pass and of the backward pass that `run` makes of it.
+
+        Args:
+            forward: the forward pass.
+            loss: what is differentiated.
+            run: the backward pass.
+            plain: as `is_plain` says.
+        """
         reader = GradientReader(self._job, self._doing, self._whole)
         passes = measured(
             TracedForward(forward.tracer, loss, [], forward.handling),
             forward.observer,
             forward.named,
             forward.batch,
-            in_place_of_engine=False,  # a pass of somebody else's cannot be run a second time
+            in_place_of_engine=plain,
             differentiate=partial(reader.differentiate, run),
         )
         bn: BatchNormMode = "batch" if forward.training else "running"
