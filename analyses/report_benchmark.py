@@ -105,6 +105,7 @@ def _time(found: dict[str, Any]) -> str:
 def _page(found: dict[str, Any], network: str, deep: str) -> str:
     one, many, deepest, paint = (found[key] for key in ("one", "many", "deep", "paint"))
     reading = found["reading"]
+    least, most = reading["cpu_s"][0], reading["cpu_s"][-1]
     told = f"{one['probes']} probes of {network}, {one['rows']:,} rows"
     told_deep = f"{deepest['probes']} probes of {deep}, {deepest['rows']:,} rows"
     rows = [
@@ -117,8 +118,7 @@ def _page(found: dict[str, Any], network: str, deep: str) -> str:
         ("its page", f"{many['page_MB']:.1f} MB", "–"),
         (
             f"CPU time to read a run of {reading['rows'][0]:,} rows, and of {reading['rows'][-1]:,}",
-            f"{reading['cpu_s'][0]:.2f} s, {reading['cpu_s'][-1]:.2f} s: as rows to the "
-            f"{reading['exponent']:.2f}",
+            f"{least:.2f} s, {most:.2f} s: as rows to the {reading['exponent']:.2f}",
             "to the 1",
         ),
         (
