@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
@@ -25,6 +27,9 @@ _SMOOTHED_OVER = 100
 
 _POINTS_A_WINDOW = 8
 """What is averaged over a window changes little within an eighth of it."""
+
+_BAR_STEPS = 64
+"""Colours of the bar beside a surface, drawn one by one."""
 
 _DROPS_TO = 0.8
 """A learning rate that falls to less than this in one step drops; one that is annealed does not."""
@@ -126,18 +131,21 @@ def _surface(figure: Figure, axes: Axes, units: pd.DataFrame, column: str, label
         return
     iterations = table.columns.to_numpy(float)
     norm = Normalize(0, 1) if column == "backward_shortcut_share" else LogNorm(known.min(), known.max())
-    drawn = axes.pcolormesh(
+    # As an image: a mesh has a path a cell, and in a PDF each one holds a picture of the whole page.
+    axes.pcolorfast(
         _edges(iterations),
         np.append(table.index.to_numpy(float) - 0.5, table.index.max() + 0.5),
-        np.where(np.isfinite(values), values, np.nan),
+        np.ma.masked_invalid(values),
         norm=norm,
         cmap=colours,
-        rasterized=True,
     )
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     for _, start, _ in stage_bounds(units[units["iteration"] == units["iteration"].max()])[1:]:
         axes.axhline(start - 0.5, color="white", linewidth=0.7)
-    bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=12, label=label)
+    scale = ScalarMappable(norm, colormaps[colours].resampled(_BAR_STEPS))
+    bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=12, label=label)
+    if bar.solids is not None:
+        bar.solids.set(rasterized=False, edgecolor="face")
     bar.outline.set_visible(False)
     low, high = (0.0, 1.0) if column == "backward_shortcut_share" else (known.min(), known.max())
     inside = np.linspace(low, high, 3) if low == 0 else np.geomspace(low, high, 4)
