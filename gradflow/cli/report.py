@@ -1,4 +1,4 @@
-"""`gradflow report`: a page of figures from records. Loads no torch."""
+"""`gradflow report`: a page of figures from records, or the story of the analyses. Loads no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from gradflow.wording import printable
     show_default=True,
     help="Where the page and its figures go. Only files that a report wrote are replaced.",
 )
-def command(runs: tuple[Path, ...], out: Path) -> None:
+@click.option(
+    "--analyses",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Instead of runs: the paper's argument, told from what the scripts in analyses/ wrote to DIR.",
+)
+def command(runs: tuple[Path, ...], out: Path, analyses: Path | None) -> None:
     """Make one self-contained page with figures from probed runs, and print where it is.
 
     RUN is a record's directory, or a directory of records. Without one, every run under runs/ is
@@ -31,7 +37,11 @@ def command(runs: tuple[Path, ...], out: Path) -> None:
     \b
       gradflow report
       gradflow report runs/preact164-1 runs/resnet164-1 --out reports/pre-and-post
+      gradflow report --analyses reports
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
+    if analyses is not None:
+        tell_story(runs, analyses, out)
+        return
     records = find_runs(runs or (RUNS,))
     require_writable(out)
     page = make_page(records, out)
@@ -53,6 +63,24 @@ def make_page(records: list[Path], out: Path) -> Path:
     except IncompleteReportError as error:
         click.echo(error.page)
         raise
+
+
+def tell_story(runs: tuple[Path, ...], analyses: Path, out: Path) -> None:
+    """Write the story of the analyses in `analyses`, and print where it is.
+
+    Raises:
+        UsageError: if runs are named, too.
+    """
+    if runs:
+        raise click.UsageError("--analyses takes no runs; make two reports")
+    from gradflow.report.story import write_story
+
+    require_writable(out)
+    page, found, missing = write_story(analyses, out)
+    say(f"{len(found)} analys{'es' if len(found) > 1 else 'is'}: {', '.join(found)}")
+    if missing:
+        say(f"not made, and said so on the page: {', '.join(missing)}")
+    click.echo(page)
 
 
 def find_runs(places: tuple[Path, ...]) -> list[Path]:

@@ -2,6 +2,6 @@
 
 from gradflow.equations.checking import check
 from gradflow.equations.gains import shortcut_gains
-from gradflow.equations.statements import EQUATIONS, Equation
+from gradflow.statements import EQUATIONS, Equation
 
 __all__ = ["EQUATIONS", "Equation", "check", "shortcut_gains"]

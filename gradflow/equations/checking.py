@@ -15,7 +15,6 @@ from gradflow.determinism import full_precision
 from gradflow.equations.evaluation import evaluate, skipped
 from gradflow.equations.rewriting import Original, asymmetric_writing
 from gradflow.equations.spans import Span
-from gradflow.equations.statements import NUMBERS
 from gradflow.equations.verdicts import Row
 from gradflow.errors import ProbeError
 from gradflow.probing import BatchNormMode, Loss, probe
@@ -23,6 +22,7 @@ from gradflow.probing.capture import captured
 from gradflow.probing.loss import loss_name
 from gradflow.probing.measuring import make_record, without_collection
 from gradflow.record import Record
+from gradflow.statements import NUMBERS
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import map_tensors
 from gradflow.units.eager import eager

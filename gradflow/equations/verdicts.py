@@ -9,8 +9,8 @@ from typing import Any
 from gradflow.equations.flows import Variant
 from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Span
-from gradflow.equations.statements import EQUATIONS
 from gradflow.probing.capture import Capture
+from gradflow.statements import EQUATIONS
 from gradflow.units.tracing import TracedUnit
 
 Row = dict[str, Any]

@@ -15,9 +15,9 @@ from small_networks import Chain, LinearBranches, labels, rows, seeded
 from gradflow import check
 from gradflow.equations import checking
 from gradflow.equations.evaluation import evaluate
-from gradflow.equations.statements import NUMBERS
 from gradflow.probing import capture as capture_module
 from gradflow.probing.capture import Capture, captured
+from gradflow.statements import NUMBERS
 
 THOUSANDTH = 1e-3
 

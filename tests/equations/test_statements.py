@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gradflow.equations import EQUATIONS
-from gradflow.equations.statements import NUMBERS, Equation
+from gradflow.statements import NUMBERS, Equation
 
 
 def test_numbers() -> None:
