@@ -15,6 +15,7 @@ from typing import NoReturn
 import click
 
 import gradflow
+from gradflow.cli.encoding import fit_to_encoding
 from gradflow.cli.failures import describe_failure
 
 COMMANDS = {
@@ -82,6 +83,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     With GRADFLOW_TRACEBACK in the environment, failures keep their traceback.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        fit_to_encoding(stream)
     try:
         # The words go along as the context's object: a record says with which command it was made.
         status = application.main(words, prog_name="gradflow", standalone_mode=False, obj=tuple(words))

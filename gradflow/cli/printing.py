@@ -9,6 +9,7 @@ import click
 import pandas as pd
 from rich.text import Text
 
+from gradflow.cli.depth_plot import plot_by_depth
 from gradflow.cli.path_tables import lesions_table, paths_table, spectrum_table
 from gradflow.cli.tables import (
     checks_table,
@@ -16,9 +17,9 @@ from gradflow.cli.tables import (
     finding_lines,
     number,
     print_blocks,
-    units_caption,
-    units_table,
+    terminal_width,
 )
+from gradflow.cli.unit_table import typical_units, units_caption, units_table
 from gradflow.findings import findings
 
 if TYPE_CHECKING:
@@ -38,10 +39,13 @@ def print_units(record: Record, form: str, *, folded: bool = True) -> None:
     elif form == "csv":
         print_csv(record.units)
     else:
+        typical = typical_units(record.units)
+        drawing = plot_by_depth(typical, terminal_width())
         print_blocks(
             Text(summary(record.meta) + "\n"),
-            units_table(record.units, folded=folded),
-            Text("\n" + units_caption(record.units)),
+            units_table(typical, folded=folded),
+            Text("\n" + units_caption(record.units, typical)),
+            *([Text("\n" + "\n".join(drawing), no_wrap=True)] if drawing else []),
             Text("\nFindings"),
             *(Text(f"- {sentence}") for sentence in findings(record)),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,10 +66,12 @@ def require_measuring(*, self_test: bool, explain: bool) -> None:
     help="Exit with status 1 if a unit meets one of these, such as 'decay_per_unit > 1.5 or nonfinite'; the "
     "names are decay_per_unit, growth_per_unit, shortcut_share, branch_share, survival and nonfinite.",
 )
+@click.option("--all-units", is_flag=True, help="A line a unit in the table, however many there are.")
 @click.pass_context
 def command(
     context: click.Context,
     /,
+    all_units: bool,
     self_test: bool,
     explain: bool,
     limits: tuple[Limit, ...],
@@ -77,8 +80,8 @@ def command(
     """Measure how gradients flow through a network, unit by unit, and save a record.
 
     One forward and one backward pass; at every residual unit, what goes through the shortcut and
-    what goes through the branch. The network is not edited. The table is followed by what the numbers
-    mean, in words.
+    what goes through the branch. The network is not edited. The table, of more than 60 units with a line a
+    stage, is followed by the gradient norm over depth, drawn, and by what the numbers mean, in words.
 
     \b
       gradflow probe --model preact164
@@ -97,10 +100,12 @@ def command(
         return explain_units(request, words)
     if self_test:
         return run_self_test(request, words)
-    return save_and_print(request, words, limits)
+    return save_and_print(request, words, limits, all_units=all_units)
 
 
-def save_and_print(request: MeasurementRequest, words: tuple[str, ...], limits: tuple[Limit, ...]) -> int:
+def save_and_print(
+    request: MeasurementRequest, words: tuple[str, ...], limits: tuple[Limit, ...], *, all_units: bool
+) -> int:
     """Measure every seed and batch, save one record, print it, and hold it to `limits`; return the status."""
     from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.messages import say
@@ -111,7 +116,7 @@ def save_and_print(request: MeasurementRequest, words: tuple[str, ...], limits: 
 
         return one.by(probe)
 
-    record = measure_and_show(request, words, "probing", one_pass, print_units)
+    record = measure_and_show(request, words, "probing", one_pass, partial(print_units, folded=not all_units))
     if not limits:
         return 0
     from gradflow.findings import find_violations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import pandas as pd
@@ -10,9 +9,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from gradflow.statistics import summarise_checks
-
-UNITS_AT_MOST = 60
-"""A network with more units is shown with one row a stage: nobody reads 333 rows."""
 
 
 def print_blocks(*blocks: RenderableType) -> None:
@@ -22,67 +18,9 @@ def print_blocks(*blocks: RenderableType) -> None:
         console.print(block)
 
 
-def units_table(units: pd.DataFrame, *, folded: bool = True) -> Table:
-    """Return a row a unit, or, if `folded`, a row a stage where there are more than `UNITS_AT_MOST`.
-
-    Several seeds or batches are shown by their median.
-    """
-    keys = ["unit", "name", "stage", "shortcut"]
-    numbers = [
-        "x_norm",
-        "grad_in_norm",
-        "grad_shortcut_norm",
-        "grad_branch_norm",
-        "forward_cosine",
-        "backward_cosine",
-    ]
-    typical = units.groupby(keys, dropna=False, sort=True)[numbers].median().reset_index()
-    return _stage_rows(typical) if folded and len(typical) > UNITS_AT_MOST else _unit_rows(typical)
-
-
-def units_caption(units: pd.DataFrame) -> str:
-    """Return what the headings of `units_table` stand for, and of how many passes it is the median."""
-    caption = "‖s‖, ‖b‖: gradient on through shortcut and branch; cosine: between the two"
-    passes = len(units[["iteration", "seed", "batch_index"]].drop_duplicates())
-    return f"{caption}\nmedian of {passes} passes" if passes > 1 else caption
-
-
-def _unit_rows(units: pd.DataFrame) -> Table:
-    table = plain_table()
-    table.add_column("unit", justify="right")
-    table.add_column("name", overflow="ellipsis", no_wrap=True, min_width=8)
-    table.add_column("shortcut", no_wrap=True)
-    for heading in ("‖x‖", "‖∂E/∂x‖", "‖s‖", "‖b‖", "cosine"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in units.itertuples():
-        table.add_row(
-            str(row.unit),
-            _tail(str(row.name), 16),
-            str(row.shortcut),
-            *map(number, (row.x_norm, row.grad_in_norm, row.grad_shortcut_norm, row.grad_branch_norm)),
-            cosine(row.backward_cosine),
-        )
-    return table
-
-
-def _stage_rows(units: pd.DataFrame) -> Table:
-    table = plain_table()
-    table.add_column("stage", justify="right")
-    table.add_column("units", no_wrap=True)
-    for heading in ("‖∂E/∂x‖ first", "last", "first/last", "‖b‖/‖s‖", "cosine"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for stage, rows in units.groupby("stage", sort=True):
-        first, last = rows["grad_in_norm"].iloc[0], rows["grad_in_norm"].iloc[-1]
-        table.add_row(
-            str(stage),
-            f"{rows['unit'].iloc[0]} to {rows['unit'].iloc[-1]}",
-            number(first),
-            number(last),
-            number(first / last if last else math.nan),
-            number((rows["grad_branch_norm"] / rows["grad_shortcut_norm"]).median()),
-            cosine(rows["backward_cosine"].median()),
-        )
-    return table
+def terminal_width() -> int:
+    """Return the columns of the terminal, or 80 where there is none."""
+    return Console().width
 
 
 def checks_table(checks: pd.DataFrame) -> Table:
@@ -165,6 +103,6 @@ def cosine(value: object) -> str:
     return "–" if pd.isna(value) else f"{float(value):+.3f}"  # type: ignore[call-overload, arg-type]
 
 
-def _tail(name: str, width: int) -> str:
+def tail(name: str, width: int) -> str:
     """Return the end of a qualified name, which is the part that differs."""
     return name if len(name) <= width else f"…{name[1 - width :]}"

@@ -5,12 +5,16 @@ from __future__ import annotations
 from gradflow.findings.flow import Measured, Row, describe_flow
 from gradflow.findings.limits import QUANTITIES, Limit, read_limits
 from gradflow.findings.nonfinite import describe_nonfinite, locate_nonfinite
+from gradflow.findings.outliers import BROKEN, GROWS, SHRINKS, find_outliers
 from gradflow.findings.troubles import describe_troubles
 from gradflow.findings.violations import Violation, describe_violations, find_violations
 from gradflow.record import Record
 
 __all__ = [
+    "BROKEN",
+    "GROWS",
     "QUANTITIES",
+    "SHRINKS",
     "Limit",
     "Measured",
     "Row",
@@ -19,6 +23,7 @@ __all__ = [
     "describe_nonfinite",
     "describe_troubles",
     "describe_violations",
+    "find_outliers",
     "find_violations",
     "findings",
     "locate_nonfinite",

@@ -89,6 +89,18 @@ def test_checkpoint_with_nans_is_probed_and_said(cli) -> None:
     assert value["meta"]["loss"]["value"] is None
 
 
+def test_many_units_are_stages_unless_asked_for(cli) -> None:
+    """63 units are three lines, or 63 with --all-units; the plot by depth is of all of them either way."""
+    many = ("--model", "preact128", "--width", "2", "--batch-size", "2")
+    for options, rows in (((), 3), (("--all-units",), 63)):
+        result = cli("probe", *many, *options)
+        assert result.status == 0, result.stderr
+        table, _, below = result.stdout.partition("‖s‖, ‖b‖: ")
+        assert len(re.findall(r"(?m)^ *\d+ ", table)) == rows
+        assert "‖∂E/∂x‖ by unit, logarithmic" in below
+        assert max(map(len, result.stdout.splitlines())) <= 80
+
+
 def test_same_seed_same_numbers(cli) -> None:
     """Two calls with one seed print the same numbers; another seed prints others."""
     tables = [cli("probe", *SMALL, "--seed", seed, "--format", "csv").stdout for seed in "001"]

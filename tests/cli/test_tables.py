@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from gradflow.cli.tables import (
-    UNITS_AT_MOST,
     checks_table,
     cosine,
     failed_checks,
@@ -16,9 +15,8 @@ from gradflow.cli.tables import (
     finding_lines,
     number,
     print_blocks,
-    units_caption,
-    units_table,
 )
+from gradflow.cli.unit_table import UNITS_AT_MOST, typical_units, units_caption, units_table
 from gradflow.record import conform
 
 
@@ -80,7 +78,7 @@ def printed(capsys: pytest.CaptureFixture[str], *blocks: object) -> list[str]:
 @pytest.mark.parametrize("count", [9, UNITS_AT_MOST, UNITS_AT_MOST + 1, 333])
 def test_units_fit_80_columns(capsys: pytest.CaptureFixture[str], count: int) -> None:
     """A row a unit, or a row a stage where there are too many; never wider than a terminal."""
-    lines = printed(capsys, units_table(units(count)))
+    lines = printed(capsys, units_table(typical_units(units(count))))
     assert max(map(len, lines)) <= 80
     rows = [line for line in lines if line.strip()[0].isdigit()]
     assert len(rows) == (count if count <= UNITS_AT_MOST else 3)
@@ -88,24 +86,59 @@ def test_units_fit_80_columns(capsys: pytest.CaptureFixture[str], count: int) ->
 
 def test_unit_row_has_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     """A unit's row shows the end of its name, its norms, and the cosine with its sign."""
-    row = printed(capsys, units_table(units(3)))[2].split()
+    row = printed(capsys, units_table(typical_units(units(3))))[2].split()
     assert row[2:] == ["projection", "1.2e+04", "2", "4.0e-11", "2.0e-11", "-0.500"]
     assert row[1].endswith("unit1")
 
 
 def test_stage_row_has_the_ratio(capsys: pytest.CaptureFixture[str]) -> None:
     """A stage's row compares the gradient at its first unit with the one at its last."""
-    row = printed(capsys, units_table(units(90)))[1].split()
+    row = printed(capsys, units_table(typical_units(units(90))))[1].split()
     assert row == ["0", "0", "to", "29", "1", "30", "0.0333", "0.5", "-0.500"]
 
 
 def test_several_seeds_are_shown_by_their_median(capsys: pytest.CaptureFixture[str]) -> None:
     """Three seeds make one row a unit, with the median, and the caption says so."""
     several = units(3, seeds=(0, 5, 7))
-    lines = printed(capsys, units_table(several))
+    lines = printed(capsys, units_table(typical_units(several)))
     assert lines[1].split()[4] == "6"
-    assert "median of 3 passes" in units_caption(several)
-    assert "median" not in units_caption(units(3))
+    assert "median of 3 passes" in units_caption(several, typical_units(several))
+    assert "median" not in units_caption(units(3), typical_units(units(3)))
+
+
+def flow(gains: list[float]) -> pd.DataFrame:
+    """Return units in which the gradient norm is multiplied by `gains`, the first unit's first."""
+    frame = units(len(gains))
+    handed_on = [math.prod(gains[unit:]) for unit in range(len(gains))]
+    return frame.assign(grad_in_norm=handed_on, grad_out_norm=[*handed_on[1:], 1.0])
+
+
+def test_units_that_stand_out_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that grows, one that shrinks and one that is broken, by rows and folded, with what marks mean."""
+    gains = [1.1, 1.12, 1.09] * 30
+    gains[4], gains[70] = 8.0, 0.125
+    strange = flow(gains)
+    strange.loc[40, "grad_in_norm"] = math.nan
+    typical = typical_units(strange)
+    rows = printed(capsys, units_table(typical, folded=False))
+    assert max(map(len, rows)) <= 80
+    marked = [(row.split()[0], row.split()[-1]) for row in rows if row.split()[-1] in {"▲", "▼", "!"}]
+    assert marked == [("4", "▲"), ("40", "!"), ("70", "▼")]
+    stages = printed(capsys, units_table(typical))
+    assert max(map(len, stages)) <= 80
+    assert [line.split()[-1] for line in stages[1:]] == ["▲4", "!40", "▼70"]
+    caption = units_caption(strange, typical)
+    assert "▲ ▼: here the gradient grows or shrinks" in caption
+    assert "!: the gradient is 0 or not finite" in caption
+    assert max(map(len, caption.splitlines())) <= 80
+
+
+def test_nothing_stands_out_among_likes() -> None:
+    """Gains that scatter a little are not marked, nor is a single strange one among very few units."""
+    even = flow([1.1, 1.12, 1.09] * 20)
+    assert set(typical_units(even)["mark"]) == {""}
+    assert "▲" not in units_caption(even, typical_units(even))
+    assert set(typical_units(flow([1.1, 9.0, 1.1]))["mark"]) == {""}
 
 
 def test_checks_fit_and_show_the_worst(capsys: pytest.CaptureFixture[str]) -> None:

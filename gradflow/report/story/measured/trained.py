@@ -28,8 +28,8 @@ def measure(analysis: Analysis) -> Numbers:
         "recipes": sorted({row["recipe"] for row in rows if row["recipe"]}),
         "unfinished": unfinished,
         "guessing": [row for row in rows if _is_guessing(row)],
-        "nearer": [row for row in rows if row["nearer"]],
-        "farther": [row for row in rows if row["nearer"] is False],
+        "nearer": [row for row in rows if row["nearer"] and not _is_guessing(row)],
+        "farther": [row for row in rows if row["nearer"] is False and not _is_guessing(row)],
     }
 
 
