@@ -1,4 +1,7 @@
-"""Write the generated pages: the commands, the record's columns, and the statements that a check evaluates.
+"""Write the generated pages.
+
+`architectures.md` comes from the table that the tests run on, `command-line.md` from the commands,
+`record.md` from the record's schema, and `statements.md` from the statements that a check evaluates.
 
 python docs/generate.py            rewrites the pages
 python docs/generate.py --check    exits 1 where a page is stale
@@ -18,6 +21,14 @@ from gradflow.record import schema_markdown
 from gradflow.statements import EQUATIONS, NUMBERS
 
 DOCS = Path(__file__).parent
+
+
+def architectures() -> str:
+    """Return the table of public architectures as Markdown."""
+    sys.path.insert(0, str(DOCS.parent / "tests"))
+    from architectures.page import architectures_markdown
+
+    return architectures_markdown()
 
 
 def command_line() -> str:
@@ -102,6 +113,7 @@ def statements() -> str:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "architectures.md": architectures,
     "command-line.md": command_line,
     "record.md": schema_markdown,
     "statements.md": statements,

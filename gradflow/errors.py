@@ -6,6 +6,12 @@ them into one line on standard error and exit status 2. Messages say what was
 expected, what came, where, and what to do next.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 
 class GradflowError(Exception):
     """Base of all errors that gradflow raises on purpose."""
@@ -24,7 +30,16 @@ class DataError(GradflowError):
 
 
 class NoResidualUnitError(GradflowError):
-    """A model has no residual unit, and none was named."""
+    """A model has no residual unit, and none was named.
+
+    Attributes:
+        passed_over: the additions that were seen, and why each is no unit's
+            (`gradflow.units.PassedOver`).
+    """
+
+    def __init__(self, message: str, passed_over: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.passed_over = passed_over
 
 
 class ProbeError(GradflowError):
@@ -41,6 +56,14 @@ class DivergedError(TrainingError):
 
 class RecordError(GradflowError):
     """A record cannot be read or written."""
+
+
+class IncompleteReportError(RecordError):
+    """A report was made, but some of what was asked for could not be shown; `page` is where it is."""
+
+    def __init__(self, page: Path, problems: Sequence[str]) -> None:
+        self.page = page
+        super().__init__(f"{'; '.join(problems)}; the page says so, and shows the rest")
 
 
 class InstallationError(GradflowError):

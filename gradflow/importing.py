@@ -74,8 +74,12 @@ def call_with(function: Callable[..., Any], **offered: Any) -> Any:
     return function(**taken)
 
 
-def import_dependency(name: str) -> ModuleType:
+def import_dependency(name: str, extra: str | None = None) -> ModuleType:
     """Import a package that gradflow uses only here and there, such as torchvision or timm.
+
+    Args:
+        name: of the package.
+        extra: gradflow's own extra that brings it.
 
     Raises:
         InstallationError: if it is missing or cannot work with the torch that is installed.
@@ -88,7 +92,8 @@ def import_dependency(name: str) -> ModuleType:
     except ModuleNotFoundError as missing:
         package = name.partition(".")[0]
         if missing.name is not None and missing.name.partition(".")[0] == package:
-            raise InstallationError(f"{package} is not installed; run: pip install {package}") from missing
+            what = package if extra is None else f"'gradflow[{extra}]'"
+            raise InstallationError(f"{package} is not installed; run: pip install {what}") from missing
         raise InstallationError(
             f"{package} cannot be imported: {missing.name} is missing; "
             f"run: pip install --force-reinstall {package}"

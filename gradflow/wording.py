@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -43,6 +44,15 @@ def format_percent(share: float) -> str:
     """
     percent = 100 * share
     return f"{percent:.1f}\u00a0%" if 0.1 <= percent <= 99.9 else f"{format_number(percent)}\u00a0%"
+
+
+def printable(name: str) -> str:
+    r"""Return `name` with marks for what is no text in it: control characters, and undecodable bytes.
+
+    >>> printable("run\x1b[2J-1")
+    'run�[2J-1'
+    """
+    return "".join("\ufffd" if unicodedata.category(one) in {"Cc", "Cs"} else one for one in name)
 
 
 def name_unit(row: Mapping[Hashable, Any]) -> str:

@@ -14,6 +14,7 @@ import torch
 
 import gradflow
 from gradflow.cli.entry import COMMANDS, run
+from gradflow.record import load_record
 from gradflow.report.story import SOURCES
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -37,8 +38,12 @@ def test_generated_pages_are_up_to_date() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's Python examples run as printed, one after the other in one session."""
+    """The README's Python examples run as printed, one after the other in one session.
+
+    Trainers give advice about data loaders and logging intervals, as warnings.
+    """
     monkeypatch.chdir(tmp_path)
     session: dict[str, object] = {}
     examples = blocks("python")
@@ -50,7 +55,8 @@ def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for test in tests:  # of the example for somebody's test suite
         test()
     assert (tmp_path / "runs/mine/record.json").is_file()
-    assert (tmp_path / "runs/loop/record.json").is_file()
+    for recorded in ("loop", "lightning", "transformers", "accelerate"):
+        assert load_record(tmp_path / "runs" / recorded).steps["iteration"].unique().tolist()[:2] == [0, 2]
 
 
 def a_loop() -> dict[str, object]:
@@ -147,8 +153,11 @@ def test_readme_opens_with_the_two_commands() -> None:
 
 
 def test_dependencies_have_a_reason_and_no_upper_pin() -> None:
-    """Each dependency has a floor, with a comment that says why, and nothing above it."""
+    """Each dependency of users has a floor, with a comment that says why, and nothing above it."""
     text = (CHECKOUT / "pyproject.toml").read_text(encoding="utf-8")
-    for requirement in tomllib.loads(text)["project"]["dependencies"]:
+    project = tomllib.loads(text)["project"]
+    extras = project["optional-dependencies"]
+    users = [*extras["lightning"], *extras["transformers"], *extras["wandb"]]
+    for requirement in (*project["dependencies"], *users):
         assert re.fullmatch(r"[\w-]+>=[\d.]+", requirement)
-        assert re.search(rf'"{re.escape(requirement)}",? +# \w', text), requirement
+        assert re.search(rf'"{re.escape(requirement)}"[],]* +# \w', text), requirement

@@ -43,6 +43,7 @@ def write_page(
         ratios=_ratios(found),
         slopes=_slopes(verdicts),
         errors=_errors(records),
+        test_images=next(iter(records.values())).meta["training"]["test_images"],
     )
 
 

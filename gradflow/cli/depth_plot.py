@@ -63,7 +63,7 @@ def _column_means(logs: NDArray[np.float64], where: NDArray[np.int64], columns: 
     """Return the mean of what falls into each column; where no unit begins, the one before goes on."""
     means = pd.Series(logs).groupby(where).mean()
     owner = np.searchsorted(means.index.to_numpy(), np.arange(columns), side="right") - 1
-    return np.asarray(means, dtype=np.float64)[owner]
+    return np.asarray(means.to_numpy(float)[owner], np.float64)
 
 
 def _levels(logs: NDArray[np.float64]) -> NDArray[np.int64]:

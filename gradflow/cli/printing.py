@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from gradflow.cli.tables import (
     checks_table,
     failure_lines,
     finding_lines,
-    found_table,
     number,
     print_blocks,
     terminal_width,
@@ -26,7 +24,6 @@ from gradflow.findings import findings
 
 if TYPE_CHECKING:
     from gradflow.record import Record
-    from gradflow.units import FoundUnits
 
 
 def print_units(record: Record, form: str, *, folded: bool = True) -> None:
@@ -110,32 +107,6 @@ def print_lesions(record: Record, form: str) -> None:
         print_csv(record.lesions)
     else:
         print_blocks(Text(summary(record.meta) + "\n"), lesions_table(record.lesions))
-
-
-def print_found(found: FoundUnits, form: str) -> None:
-    """Print the units that were found, and what was passed over with the reason."""
-    units = [dataclasses.asdict(unit) for unit in found]
-    passed_over = [{"name": over.name, "reason": over.reason} for over in found.passed_over]
-    if form == "json":
-        print_json({"units": units, "passed_over": passed_over})
-    elif form == "csv":
-        print_csv(pd.DataFrame(units).drop(columns=["branch_parameters", "shortcut_parameters"]))
-    else:
-        counts: dict[tuple[str, str], int] = {}
-        for over in passed_over:
-            key = (over["name"] or "the model itself", over["reason"])
-            counts[key] = counts.get(key, 0) + 1
-        print_blocks(
-            found_table(found),
-            Text(
-                f"\n{len(found)} residual units; {len(passed_over) or 'no'} additions passed over"
-                + (":" if passed_over else "")
-            ),
-            *(
-                Text(f"  {name}{f' ({times} times)' if times > 1 else ''}: {reason}")
-                for (name, reason), times in counts.items()
-            ),
-        )
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import click
 from gradflow.cli.failures import CHECK_FAILED
 from gradflow.cli.options import measurement_options
 from gradflow.cli.request import MeasurementRequest
-from gradflow.errors import LimitError
+from gradflow.errors import LimitError, NoResidualUnitError
 from gradflow.importing import import_dependency
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def require_measuring(*, self_test: bool, explain: bool) -> None:
 @click.option(
     "--explain",
     is_flag=True,
-    help="Instead of measuring, list the units found, and the additions passed over with the reason.",
+    help="Instead of measuring, say of each unit found where it forks, what its two paths hold, where they "
+    "are added and why it is one, and of each addition passed over where it stands and why it is none.",
 )
 @click.option(
     "--fail-on",
@@ -127,17 +128,25 @@ def save_and_print(
 
 
 def explain_units(request: MeasurementRequest, words: tuple[str, ...]) -> int:
-    """Print the units of the network and what was passed over; return the exit status."""
+    """Print the units of the network and what was passed over, with the reasons; return the exit status.
+
+    Raises:
+        NoResidualUnitError: after what was passed over is printed, if there is no unit.
+    """
+    from gradflow.cli.explaining import print_explanations
     from gradflow.cli.measuring import blaming
     from gradflow.cli.preparing import measurements
-    from gradflow.cli.printing import print_found
 
     with blaming(f"finding the units of {request.spec}"):
-        from gradflow.units import find_units
+        from gradflow.units import FoundUnits, find_units
 
         one = next(measurements(request, words))
-        found = find_units(one.model, one.inputs, units=request.units)
-    print_found(found, request.form)
+        try:
+            found = find_units(one.model, one.inputs, units=request.units)
+        except NoResidualUnitError as error:
+            print_explanations(FoundUnits([], error.passed_over), request.form)
+            raise
+    print_explanations(found, request.form)
     return 0
 
 

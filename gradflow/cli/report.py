@@ -8,7 +8,8 @@ import click
 
 from gradflow.cli.destinations import REPORTS, RUNS, require_writable
 from gradflow.cli.messages import say
-from gradflow.errors import RecordError
+from gradflow.errors import IncompleteReportError, RecordError
+from gradflow.wording import printable
 
 
 @click.command("report")
@@ -41,13 +42,27 @@ def command(runs: tuple[Path, ...], out: Path, analyses: Path | None) -> None:
     if analyses is not None:
         tell_story(runs, analyses, out)
         return
-    from gradflow.report import write_report
-
     records = find_runs(runs or (RUNS,))
     require_writable(out)
-    page = write_report(records, out)
-    say(f"{len(records)} run{'s' if len(records) > 1 else ''}: {', '.join(run.name for run in records)}")
+    page = make_page(records, out)
+    names = ", ".join(printable(run.name) for run in records)
+    say(f"{len(records)} run{'s' if len(records) > 1 else ''}: {names}")
     click.echo(page)
+
+
+def make_page(records: list[Path], out: Path) -> Path:
+    """Write the report and return its page; where it could not show everything, print where it is first.
+
+    Raises:
+        IncompleteReportError: if the page does not show everything, which its exit status says too.
+    """
+    from gradflow.report import write_report
+
+    try:
+        return write_report(records, out)
+    except IncompleteReportError as error:
+        click.echo(error.page)
+        raise
 
 
 def tell_story(runs: tuple[Path, ...], analyses: Path, out: Path) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 import pandas as pd
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from gradflow.statistics import summarise_checks
 
-if TYPE_CHECKING:
-    from gradflow.units import ResidualUnit
 
-
-def print_blocks(*blocks: Table | Text) -> None:
+def print_blocks(*blocks: RenderableType) -> None:
     """Print `blocks` to standard output, as wide as the terminal or 80 columns."""
     console = Console(highlight=False)
     for block in blocks:
@@ -111,22 +106,3 @@ def cosine(value: object) -> str:
 def tail(name: str, width: int) -> str:
     """Return the end of a qualified name, which is the part that differs."""
     return name if len(name) <= width else f"…{name[1 - width :]}"
-
-
-def found_table(units: Sequence[ResidualUnit]) -> Table:
-    """Return a row a unit that was found: what h and f are, and how many parameters F has."""
-    table = plain_table()
-    for heading, justify in (("unit", "right"), ("stage", "right"), ("name", "left"), ("shortcut", "left")):
-        table.add_column(heading, justify=justify, no_wrap=heading != "name")  # type: ignore[arg-type]
-    table.add_column("f")
-    table.add_column("tensors in F", justify="right")
-    for unit in units:
-        table.add_row(
-            str(unit.index),
-            str(unit.stage),
-            unit.name,
-            unit.shortcut,
-            unit.post_activation,
-            str(len(unit.branch_parameters)),
-        )
-    return table

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gradflow.cli.tables import cosine, number, plain_table, tail
 from gradflow.findings import BROKEN, GROWS, SHRINKS, find_outliers
+from gradflow.stage_ends import ending_at_additions
 
 UNITS_AT_MOST = 60
 """A network with more units is shown with one row a stage: nobody reads 333 rows."""
@@ -37,7 +38,9 @@ def typical_units(units: pd.DataFrame) -> pd.DataFrame:
     Args:
         units: the record's.
     """
-    typical = units.groupby(_KEYS, dropna=False, sort=True)[_NUMBERS].median().reset_index()
+    typical = (
+        ending_at_additions(units).groupby(_KEYS, dropna=False, sort=True)[_NUMBERS].median().reset_index()
+    )
     return typical.assign(mark=find_outliers(typical).map(MARKS).fillna(""))
 
 

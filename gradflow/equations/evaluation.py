@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from gradflow.equations.flows import Tensors
 from gradflow.equations.plain_products import plain_chains, plain_products
 from gradflow.equations.residuals import Norms
 from gradflow.equations.span_statements import SpanStatements
 from gradflow.equations.spans import Chain, Span, chain_of, chains, is_unit, not_comparable
+from gradflow.equations.tensors import Tensors
 from gradflow.equations.unit_statements import unit_statements
 from gradflow.equations.verdicts import Row, Verdict
 from gradflow.probing.capture import Capture

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from gradflow.equations.flows import Tensors
 from gradflow.equations.held import held_block
 from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Chain, Span
+from gradflow.equations.tensors import Tensors
 from gradflow.equations.verdicts import Verdict, why_not_backward
 from gradflow.probing.capture import Capture
 from gradflow.tolerances import product_of_layers

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.equations.flows import Flow, Tensors, Variant
+from gradflow.equations.flows import Flow, Variant
 from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Chain, Span
+from gradflow.equations.tensors import Tensors
 from gradflow.equations.verdicts import NOT_EVALUATED, Verdict, why_not, why_not_backward
 from gradflow.tolerances import carried_sum, sum_of_terms, vector_jacobian_product
 

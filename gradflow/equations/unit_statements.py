@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.equations.flows import Flow, Tensors, Variant
+from gradflow.equations.flows import Flow, Variant
 from gradflow.equations.held import held_post_activation
 from gradflow.equations.residuals import Residual
 from gradflow.equations.spans import Chain, is_comparable, kind_of
+from gradflow.equations.tensors import Tensors
 from gradflow.equations.verdicts import NOT_COMPARABLE, NOT_EVALUATED, Verdict, why_not
 from gradflow.probing.capture import Capture
 from gradflow.tolerances import carried_sum, function_value, sum_of_terms

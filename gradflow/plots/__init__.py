@@ -8,7 +8,7 @@ from __future__ import annotations
 from gradflow.plots.checks import plot_checks
 from gradflow.plots.comparison import Compared, plot_changes
 from gradflow.plots.depth import plot_backward, plot_cosines, plot_forward, plot_gradient_norm
-from gradflow.plots.export import figure_to_png, figure_to_svg
+from gradflow.plots.export import figure_to_pdf, figure_to_png, figure_to_svg
 from gradflow.plots.network import Network, network_from, networks_from
 from gradflow.plots.parameters import plot_parameters
 from gradflow.plots.paths import plot_lesions, plot_paths
@@ -23,6 +23,7 @@ __all__ = [
     "Compared",
     "Network",
     "figure_style",
+    "figure_to_pdf",
     "figure_to_png",
     "figure_to_svg",
     "format_number",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.network import Network
@@ -19,7 +20,10 @@ from gradflow.plots.style import BAND, INK, MUTED, WIDTH, use_log_axis
 UNIT_AXIS = "residual unit, from the input (left) to the loss (right)"
 _MOST_STAGE_NAMES = 8
 _COMMON_DECADES = 6
-_LEGEND_CHARACTERS = 110
+_LEGEND_CHARACTERS = 120
+_LEGEND_ROWS = 4
+_LEGEND_ROW = 0.19
+"""Rows of a legend that a figure's height allows for, and the height of each further one in inches."""
 
 
 def new_figure(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
@@ -41,8 +45,19 @@ def panels(networks: Sequence[Network], height: float, *, columns: int) -> tuple
     for spare in axes.flat[len(networks) :]:
         spare.set_visible(False)
     for one, network in zip(axes.flat, networks, strict=False):
-        one.set_title(network.label, color=network.colour)
+        name_panel(one, network)
     return figure, list(axes.flat[: len(networks)])
+
+
+def name_panel(axes: Axes, network: Network) -> None:
+    """Name the network that `axes` are about, in ink, above a bar of its colour.
+
+    Names are not written in the colour: half of the palette is too light to be read on paper.
+    """
+    axes.set_title(network.label)
+    bar = Rectangle((0, 1), 0.06, 0.02, transform=axes.transAxes, color=network.colour, clip_on=False, lw=0)
+    bar.set_in_layout(False)
+    axes.add_artist(bar)
 
 
 def same_stages(networks: Sequence[Network]) -> bool:
@@ -203,12 +218,16 @@ def legend(
     ]
     handles = [Line2D([], [], **({"color": INK} | style), label=label) for label, style in [*named, *styles]]
     widest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    columns = max(1, min(len(handles), _LEGEND_CHARACTERS // (widest + 7)))
+    # What a long legend needs is added, not taken from the axes.
+    more = -(-len(handles) // columns) - _LEGEND_ROWS
+    figure.set_figheight(figure.get_figheight() + max(0, more) * _LEGEND_ROW)
     drawn = figure.legend(
         handles=handles,
         title=title,
         loc="outside upper left",
         alignment="left",
-        ncols=max(1, min(len(handles), _LEGEND_CHARACTERS // (widest + 7))),
+        ncols=columns,
         handlelength=2.2,
         borderaxespad=0.3,
         title_fontproperties={"weight": "bold", "size": 11},

@@ -24,6 +24,9 @@ _ROW = 0.26
 _SPREAD = 0.32
 """How far from the middle of its row a span is drawn at most."""
 
+_MOST_MARKS = 500
+"""Marks of one kind and network that are drawn one by one; more lie on each other, and fill a file."""
+
 _VERDICTS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("holds", {"marker": "o", "linestyle": "none", "markersize": 3, "alpha": 0.6}),
     (
@@ -109,4 +112,7 @@ def _draw(axes: Axes, network: Network, checks: pd.DataFrame, statements: Sequen
     expected = checks["expected_to_hold"].fillna(value=False).to_numpy(bool)
     for chosen, (_, style) in zip((holds, ~holds & ~expected, ~holds & expected), _VERDICTS, strict=True):
         if chosen.any():
-            axes.plot(ratios[chosen], heights[chosen], clip_on=False, **({"color": network.colour} | style))
+            drawn = axes.plot(
+                ratios[chosen], heights[chosen], clip_on=False, **({"color": network.colour} | style)
+            )
+            drawn[0].set_rasterized(bool(chosen.sum() > _MOST_MARKS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -23,6 +23,12 @@ _AVERAGED = (
 )
 
 
+_OVER_TIME = (
+    *("grad_in_norm", "backward_gain", "backward_shortcut_share", "backward_cosine", "cancellation_p50"),
+    *("survival_p50", "x_norm", "branch_norm", "forward_branch_share", "forward_cosine", "param_grad_norm"),
+)
+"""Columns of `Network.history`: a training run has hundreds of iterations, and few are looked at."""
+
 _JACOBIAN = ("jacobian", "span_start", "span_end")
 
 
@@ -32,7 +38,7 @@ class OverTime:
 
     Attributes:
         steps: the record's `steps`, one row a training step, in order.
-        units: the record's `units` of every iteration, with shares.
+        units: the network's `history`.
     """
 
     steps: pd.DataFrame
@@ -55,6 +61,8 @@ class Network:
         singular_values: one row a singular value, likewise.
         paths: one row a length of path, likewise.
         lesions: one row a lesion, likewise (`gradflow.statistics.summarise_lesions`).
+        history: one row a unit of every iteration, averaged likewise, in the columns that are looked at
+            over time.
         over_time: what was recorded while it trained; None if it is not the record of a training run.
     """
 
@@ -68,6 +76,7 @@ class Network:
     singular_values: pd.DataFrame
     paths: pd.DataFrame
     lesions: pd.DataFrame
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
     over_time: OverTime | None = None
 
 
@@ -80,6 +89,7 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         index: its number among those drawn together, from 0; it decides the colour.
     """
     units = aggregate(with_shares(last_iteration(record.units)), _AVERAGED)
+    history = _history(record)
     return Network(
         label=label,
         colour=network_colour(index),
@@ -97,16 +107,25 @@ def network_from(record: Record, label: str, index: int = 0) -> Network:
         ),
         paths=aggregate(last_iteration(record.paths), ["gradient", "share"], by=("length",)),
         lesions=summarise_lesions(last_iteration(record.lesions)),
-        over_time=_over_time(record),
+        history=history,
+        over_time=_over_time(record, history),
     )
 
 
-def _over_time(record: Record) -> OverTime | None:
+def _history(record: Record) -> pd.DataFrame:
+    """Return the units of every iteration, averaged over seeds and batches where there are several."""
+    told = ["iteration", "seed", "batch_index", "unit", "name", "stage", "shortcut", "post_activation"]
+    units = with_shares(record.units)[[*told, *_OVER_TIME]]
+    units = units.assign(iteration=units["iteration"].fillna(0))
+    return aggregate(units, _OVER_TIME) if units.duplicated(["iteration", "unit"]).any() else units
+
+
+def _over_time(record: Record, history: pd.DataFrame) -> OverTime | None:
     """Return what a training run recorded: steps that have a learning rate tell it from a probe."""
     steps = record.steps[record.steps["learning_rate"].notna()]
     if steps.empty:
         return None
-    return OverTime(steps.sort_values("iteration"), with_shares(record.units))
+    return OverTime(steps.sort_values("iteration"), history)
 
 
 def networks_from(records: Sequence[Record], labels: Sequence[str]) -> list[Network]:

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from gradflow.plots.axes import label_units, legend, mark_stages, new_figure, say
+from gradflow.plots.axes import label_units, legend, mark_stages, name_panel, new_figure, say
 from gradflow.plots.network import Network
 from gradflow.plots.style import ALARM, MUTED, figure_style
 from gradflow.wording import format_number
@@ -61,7 +61,7 @@ def _plot(
                 mark_stages(one, [network])
                 _draw_quantiles(one, network, f"{prefix}{statistic}", line)
                 label_units(one, [network], "residual unit l")
-            row[0].set_title(network.label, color=network.colour)
+            name_panel(row[0], network)
             row[0].set_ylabel(f"{label}  (ratio)")
             if len(prefixes) > 1:
                 row[1].set_title(_SPANS, color=MUTED, fontweight="normal")

@@ -60,6 +60,7 @@ _RC: dict[str, Any] = {
     "lines.linewidth": 1.6,
     "lines.markersize": 3.2,
     "path.simplify": True,
+    "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
     "savefig.facecolor": PAPER,
     "svg.fonttype": "none",
     "svg.hashsalt": "gradflow",

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from gradflow.plots.axes import legend, new_figure, say, stage_bounds
+from gradflow.plots.axes import legend, name_panel, new_figure, say, stage_bounds
 from gradflow.plots.network import Network
 from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
 from gradflow.wording import format_number
@@ -22,6 +24,15 @@ Array = NDArray[np.float64]
 
 _SMOOTHED_OVER = 100
 """A training curve is averaged over one part in so many of its length: that of one batch jumps."""
+
+_POINTS_A_WINDOW = 8
+"""What is averaged over a window changes little within an eighth of it."""
+
+_BAR_STEPS = 64
+"""Colours of the bar beside a surface, drawn one by one."""
+
+_DROPS_TO = 0.8
+"""A learning rate that falls to less than this in one step drops; one that is annealed does not."""
 
 _TRAIN: dict[str, Any] = {"linewidth": 1.3}
 _TEST: dict[str, Any] = {
@@ -73,7 +84,7 @@ def _draw_run(figure: Figure, axes: Sequence[Axes], network: Network, *, first: 
     assert network.over_time is not None
     steps, units = network.over_time.steps, network.over_time.units
     loss, error = axes[0], axes[1]
-    loss.set_title(network.label, color=network.colour)
+    name_panel(loss, network)
     _curves(loss, network, "loss", "test_loss", 1.0)
     _curves(error, network, "error", "test_error", 100.0)
     use_log_axis(loss, _values(steps, ["loss", "test_loss"], _window(steps)))
@@ -104,7 +115,8 @@ def _curves(axes: Axes, network: Network, train: str, test: str, scale: float) -
     window = _window(steps)
     iterations = steps["iteration"].to_numpy(float)
     smooth = scale * _smoothed(steps[train].to_numpy(float), window)
-    axes.plot(iterations, smooth, color=network.colour, **_TRAIN)
+    thin = slice(None, None, max(window // _POINTS_A_WINDOW, 1))
+    axes.plot(iterations[thin], smooth[thin], color=network.colour, **_TRAIN)
     axes.plot(iterations, scale * steps[test].to_numpy(float), color=INK, **_TEST)
 
 
@@ -119,18 +131,21 @@ def _surface(figure: Figure, axes: Axes, units: pd.DataFrame, column: str, label
         return
     iterations = table.columns.to_numpy(float)
     norm = Normalize(0, 1) if column == "backward_shortcut_share" else LogNorm(known.min(), known.max())
-    drawn = axes.pcolormesh(
+    # As an image: a mesh has a path a cell, and in a PDF each one holds a picture of the whole page.
+    axes.pcolorfast(
         _edges(iterations),
         np.append(table.index.to_numpy(float) - 0.5, table.index.max() + 0.5),
-        np.where(np.isfinite(values), values, np.nan),
+        np.ma.masked_invalid(values),
         norm=norm,
         cmap=colours,
-        rasterized=True,
     )
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     for _, start, _ in stage_bounds(units[units["iteration"] == units["iteration"].max()])[1:]:
         axes.axhline(start - 0.5, color="white", linewidth=0.7)
-    bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=12, label=label)
+    scale = ScalarMappable(norm, colormaps[colours].resampled(_BAR_STEPS))
+    bar = figure.colorbar(scale, ax=axes, pad=0.02, aspect=12, label=label)
+    if bar.solids is not None:
+        bar.solids.set(rasterized=False, edgecolor="face")
     bar.outline.set_visible(False)
     low, high = (0.0, 1.0) if column == "backward_shortcut_share" else (known.min(), known.max())
     inside = np.linspace(low, high, 3) if low == 0 else np.geomspace(low, high, 4)
@@ -139,10 +154,10 @@ def _surface(figure: Figure, axes: Axes, units: pd.DataFrame, column: str, label
 
 
 def learning_rate_drops(steps: pd.DataFrame) -> list[int]:
-    """Return the iterations after which the learning rate was lower than before."""
-    rates = steps.sort_values("iteration")["learning_rate"].to_numpy(float)
-    iterations = steps.sort_values("iteration")["iteration"].to_numpy(int)
-    return [int(iterations[at]) for at in np.flatnonzero(np.diff(rates) < 0)]
+    """Return the iterations after which the learning rate was lower than before, by a fifth at least."""
+    ordered = steps.sort_values("iteration")
+    rates, iterations = ordered["learning_rate"].to_numpy(float), ordered["iteration"].to_numpy(int)
+    return [int(iterations[at]) for at in np.flatnonzero(rates[1:] < _DROPS_TO * rates[:-1])]
 
 
 def _window(steps: pd.DataFrame) -> int:

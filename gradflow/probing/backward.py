@@ -61,6 +61,19 @@ class _Sum:
         """Whether `other` is this very tensor, and nothing has written to it since."""
         return other is self.value and other._version == self.version  # noqa: SLF001 - no public name
 
+    def is_the_same_as(self, other: Tensor) -> bool:
+        """Whether `other` is this tensor or one of the same numbers, as the engine's own sum of the parts is.
+
+        To compare them costs a reading of both, and to measure their difference several. On other devices
+        every look at a value would wait for it, so there the difference is measured.
+        """
+        if self.is_still(other):
+            return True
+        unwritten = self.value._version == self.version  # noqa: SLF001 - as above
+        return (
+            unwritten and other.is_cpu and other.dtype == self.value.dtype and torch.equal(other, self.value)
+        )
+
 
 class BackwardMeasures:
     """A listener that reduces gradients to numbers and keeps one tensor a run, ∂E/∂x_L.
@@ -79,7 +92,8 @@ class BackwardMeasures:
         self._runs = {index: run for run in runs for index in range(run.first, run.last + 1)}
         self._run_of_end = {places[run.last].total: run for run in runs}
         self._sums: dict[int, _Sum] = {}
-        self._unit_of_fork = {place.fork: place.unit for place in places if place.adds}
+        self._unit_of_fork = {place.fork: place.unit for place in places}
+        self._as_made: set[int] = set()
         self._end_gradients: dict[Run, Tensor] = {}
         self._pairs: dict[int, Measured] = {}
         self._with_end: dict[int, Tensor | None] = {}
@@ -88,9 +102,11 @@ class BackwardMeasures:
 
     def arrived(self, port: int, gradient: Tensor) -> None:
         """Measure the whole gradient of a port, once."""
-        made_here = self._sums.get(self._unit_of_fork.get(port, -1))
-        if made_here is not None and made_here.is_still(gradient):
+        unit = self._unit_of_fork.get(port, -1)
+        made_here = self._sums.get(unit)
+        if made_here is not None and made_here.is_the_same_as(gradient):
             self._arrived[port] = made_here.squares
+            self._as_made.add(unit)
         else:
             self._arrived[port] = self._reducer.squares(gradient)
         run = self._run_of_end.get(port)
@@ -103,7 +119,9 @@ class BackwardMeasures:
         run = self._runs.get(unit)
         end = None if run is None else self._end_gradients.get(run)
         whole: MeasuredSquares
-        if shortcut is not None and branch is not None and len(parts.in_order) == 2:
+        # Where the two lie in memory otherwise than each other, the engine's sum lies as the first of them.
+        alike = len({part.stride() for part in parts.in_order}) == 1
+        if shortcut is not None and branch is not None and len(parts.in_order) == 2 and alike:
             swapped = parts.in_order[1] is shortcut and end is None
             first, last = (branch, shortcut) if swapped else (shortcut, branch)
             in_place = parts.last_is_free and last is parts.in_order[1]
@@ -135,7 +153,7 @@ class BackwardMeasures:
         made_here = self._sums.pop(place.unit, None)
         if made_here is None:
             return
-        if made_here.is_still(arriving):
+        if place.unit in self._as_made:
             self._gradients[place.unit].additivity = _NOTHING
         else:
             self._gradients[place.unit].additivity = self._reducer.squares(made_here.value - arriving).total

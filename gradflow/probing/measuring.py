@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -63,7 +63,12 @@ def probe(
 
 
 def make_record(
-    model: nn.Module, passes: Passes, loss: str, bn: BatchNormMode, meta: Mapping[str, Any] | None
+    model: nn.Module,
+    passes: Passes,
+    loss: str,
+    bn: BatchNormMode,
+    meta: Mapping[str, Any] | None,
+    columns_of: Callable[..., Columns] = parameter_columns,
 ) -> Record:
     """Return the record of what `passes` showed of `model`.
 
@@ -73,9 +78,10 @@ def make_record(
         loss: its name.
         bn: how batch normalisation ran.
         meta: as for `probe`.
+        columns_of: makes the columns of the table `parameters`.
     """
     described = passes.described
-    parameters = parameter_columns(passes.parameters, passes.parameter_gradients, described)
+    parameters = columns_of(passes.parameters, passes.parameter_gradients, described)
     described_meta = describe_run(model, passes, loss, bn, meta)
     keys = {
         "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,

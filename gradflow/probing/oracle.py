@@ -215,7 +215,8 @@ def _cosine(first: Tensor | None, second: Tensor | None) -> float | None:
     if first is None or second is None:
         return None
     a, b = _double(first).ravel(), _double(second).ravel()
-    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    sizes = np.linalg.norm(a), np.linalg.norm(b)
+    return float(a @ b / sizes[0] / sizes[1]) if all(sizes) else None
 
 
 def _sample_columns(prefix: str, s: Tensor, b: Tensor, batch: int) -> dict[str, Any]:

@@ -45,28 +45,29 @@ def leave(mode: TorchFunctionMode) -> None:
 
 
 def differentiate(
-    run: Callable[..., Any], kwargs: dict[str, Any], parameters: list[Tensor], again: bool
+    run: Callable[..., Any], parameters: list[Tensor], again: bool, *, averaged: bool = False
 ) -> Sequence[Tensor | None]:
     """Run a user's backward pass and return what each parameter got in it.
 
     Args:
         run: the pass.
-        kwargs: it is run with.
         parameters: whose gradients are wanted.
         again: whether the graph is to be kept.
+        averaged: whether `.grad` may be another gradient after the pass: an average over processes.
     """
     arrived: dict[int, Tensor] = {}
 
     def keep(index: int, gradient: Tensor) -> None:
         arrived[index] = gradient
 
-    fresh = {index for index, parameter in enumerate(parameters) if _gets_its_own(parameter)}
+    own = [not averaged and _gets_its_own(parameter) for parameter in parameters]
+    fresh = {index for index, is_own in enumerate(own) if is_own}
     with ExitStack() as stack:
         for index, parameter in enumerate(parameters):
             if index not in fresh:
                 hook = parameter.register_hook(partial(keep, index))  # type: ignore[no-untyped-call] # torch does not annotate it
                 stack.callback(hook.remove)
-        run(**kwargs | ({"retain_graph": True} if again else {}))
+        run(**({"retain_graph": True} if again else {}))
     return [
         parameter.grad if index in fresh else arrived.get(index) for index, parameter in enumerate(parameters)
     ]

@@ -10,25 +10,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 
 from gradflow.errors import ProbeError
-from gradflow.probing.batch_norm import BatchNormHandling
+from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.measuring import make_record, without_collection
-from gradflow.probing.own_backward import BackwardMode, differentiate, leave
+from gradflow.probing.own_backward import BackwardMode, leave
+from gradflow.probing.own_forward import is_plain, reaches, refuse_functional, with_history
+from gradflow.probing.own_gradients import GradientReader, sharded_parameters
+from gradflow.probing.parts import UnaddableError
 from gradflow.probing.passes import measured, subject
 from gradflow.probing.reductions import Reducer
+from gradflow.probing.sharding import WholeParameters
 from gradflow.probing.traced import TracedForward
+from gradflow.probing.uncompiled import uncompiled
+from gradflow.probing.whole_job import Job
 from gradflow.record import Record
 from gradflow.units import UnitSelection
-from gradflow.units.calling import traceable
 from gradflow.units.finding import require_units, selector
 from gradflow.units.modules import watching
 from gradflow.units.tracing import UnitTracer
@@ -58,6 +62,8 @@ class OwnPasses:
         units: as for `probe`.
         meta: as for `probe`.
         scale: tells what a mixed-precision scaler multiplies the loss by, at the time of the pass.
+        job: the processes of a job that measure this pass together; None if this one is alone.
+        doing: what they do then, in words.
 
     Attributes:
         record: what was measured, of the loss that was differentiated; None as long as there was none.
@@ -71,6 +77,8 @@ class OwnPasses:
         units: UnitSelection | None = None,
         meta: Mapping[str, Any] | None = None,
         scale: Callable[[], float] | None = None,
+        job: Job | None = None,
+        doing: str = "measure",
     ) -> None:
         self.record: Record | None = None
         self.scale = 1.0
@@ -78,10 +86,14 @@ class OwnPasses:
         self._model = model
         self._units = units
         self._meta = meta
+        self._job = job
+        self._doing = doing
+        self._whole: WholeParameters | None = None
         self._forwards: list[_Forward] = []
         self._open: _Forward | None = None
         self._depth = 0
         self._hooks = ExitStack()
+        self._uncompiled = ExitStack()
         self._mode: BackwardMode | None = None
 
     @property
@@ -90,7 +102,15 @@ class OwnPasses:
         return bool(self._forwards)
 
     def install(self) -> None:
-        """Begin to wait for the two passes."""
+        """Begin to wait for the two passes.
+
+        What `torch.compile` made of the network, or of parts of it, runs uncompiled in the meantime: it
+        would take no notice of hooks.
+        """
+        self._uncompiled.enter_context(uncompiled())
+        self._whole = sharded_parameters(self._model, self._job)
+        if self._whole is not None:
+            self._hooks.enter_context(self._whole.hooked())
         before = self._model.register_forward_pre_hook(self._begins, with_kwargs=True)
         self._hooks.callback(before.remove)
         after = self._model.register_forward_hook(self._ends, always_call=True)
@@ -101,6 +121,7 @@ class OwnPasses:
     def remove(self) -> None:
         """Take everything away that was installed, and let go of what was traced."""
         self._let_go()
+        self._uncompiled.close()
         if self._mode is not None:
             leave(self._mode)
             self._mode = None
@@ -115,11 +136,16 @@ class OwnPasses:
     def _begins(
         self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Trace the forward pass that begins; its floating-point inputs are given a history for it."""
+        """Trace the forward pass that begins; its floating-point inputs are given a history for it.
+
+        Raises:
+            ProbeError: if it runs inside a transform of torch.func, or on other parameters than its own.
+        """
         self._depth += 1
         if self._depth > 1 or not torch.is_grad_enabled():
             return None
         batch, named = subject(module, (args, kwargs))
+        refuse_functional(module, named)
         observer, handling = ForwardMeasures(Reducer(batch)), BatchNormHandling("batch")
         selected = selector(self._units)
         tracer = UnitTracer(observer, selected, handling.overrides)
@@ -127,7 +153,11 @@ class OwnPasses:
         stack.enter_context(without_collection())
         stack.enter_context(watching(module, tracer, selected, begun=True))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
-        return tuple(map(_with_history, args)), {name: _with_history(value) for name, value in kwargs.items()}
+        leaves = tracer.inputs
+        return (
+            tuple(with_history(value, leaves) for value in args),
+            {name: with_history(value, leaves) for name, value in kwargs.items()},
+        )
 
     def _ends(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         """Keep the forward pass that ends for its backward pass."""
@@ -139,6 +169,10 @@ class OwnPasses:
         if output is None:
             return  # it raised: that is what its caller must hear of
         require_units(module, forward.tracer, self._units)
+        if self._whole is not None:
+            forward = replace(forward, named=self._whole.named())
+            for unit in forward.tracer.units:  # a named block has its parameters from the module
+                unit.branch_parameters = self._whole.wholes_of(unit.branch_parameters)
         self._forwards.append(forward)
 
     def _backward(self, run: Callable[..., Any], loss: Any, kwargs: dict[str, Any]) -> Any:
@@ -154,7 +188,7 @@ class OwnPasses:
             raise ProbeError(
                 f"no gradient flows from the loss of {name}: it does not depend on a parameter that needs one"
             )
-        forward = next((one for one in self._forwards if _reaches(loss.grad_fn, one.tracer)), None)
+        forward = next((one for one in self._forwards if reaches(loss.grad_fn, one.tracer)), None)
         if forward is None:
             return run(**kwargs)
         if loss.numel() != 1:
@@ -166,36 +200,37 @@ class OwnPasses:
         if self._current_scale is not None:
             self.scale = self._current_scale()
         with without_collection():
-            passes = measured(
-                TracedForward(forward.tracer, loss, [], forward.handling),
-                forward.observer,
-                forward.named,
-                forward.batch,
-                in_place_of_engine=False,  # a pass of somebody else's cannot be run a second time
-                differentiate=partial(differentiate, run, kwargs),
-            )
-            bn = forward.training
-            self.record = make_record(self._model, passes, LOSS, "batch" if bn else "running", self._meta)
+            plain = is_plain(run, kwargs, loss.grad_fn)
+            try:
+                self.record = self._measure(forward, loss, partial(run, **kwargs), plain=plain)
+            except UnaddableError as error:
+                raise ProbeError(
+                    f"a gradient in {name} ends inside a function of torch's own, or is of another shape or "
+                    "type than its value, which no such function is known to do; backward(create_graph=True) "
+                    "is measured in a way that does not mind"
+                ) from error
         return None
 
+    def _measure(self, forward: _Forward, loss: Tensor, run: Callable[..., Any], *, plain: bool) -> Record:
+        """Return the record of a forward pass and of the backward pass that `run` makes of it.
 
-def _with_history(value: Any) -> Any:
-    """Give an argument that is a tensor without history one, so that a unit may fork at it."""
-    if not isinstance(value, Tensor) or value.requires_grad:
-        return value
-    return traceable(value)[0]
-
-
-def _reaches(root: Node, tracer: UnitTracer) -> bool:
-    """Whether a backward pass from `root` goes through one of the units."""
-    wanted = {unit.total.node for unit in tracer.units}
-    stack, seen = [root], {root}
-    while stack:
-        node = stack.pop()
-        if node in wanted:
-            return True
-        for origin, _ in node.next_functions:
-            if origin is not None and origin not in seen:
-                seen.add(origin)
-                stack.append(origin)
-    return False
+        Args:
+            forward: the forward pass.
+            loss: what is differentiated.
+            run: the backward pass.
+            plain: as `is_plain` says.
+        """
+        reader = GradientReader(self._job, self._doing, self._whole)
+        passes = measured(
+            TracedForward(forward.tracer, loss, [], forward.handling),
+            forward.observer,
+            forward.named,
+            forward.batch,
+            in_place_of_engine=plain,
+            differentiate=partial(reader.differentiate, run),
+        )
+        bn: BatchNormMode = "batch" if forward.training else "running"
+        passes = reader.complete(passes)
+        record = make_record(self._model, passes, LOSS, bn, self._meta, reader.columns)
+        reader.explain(record)
+        return record

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gradflow.probing.reductions import Reducer
 from gradflow.units.finding import ResidualUnit
 
 Array = NDArray[np.float64]
@@ -18,6 +19,9 @@ Columns = dict[str, Any]
 
 _SMALL = 65536
 """Elements up to which a norm in float32 is right to 5e-7."""
+
+_AS_ONE_SAMPLE = Reducer(-1)
+"""No tensor's first dimension has that length, so each is reduced as a whole."""
 
 _LEAST = 1e-15
 """Norm below which squares may have underflowed in float32."""
@@ -86,7 +90,7 @@ def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:
     """Return Frobenius norms, those of small tensors in one copy from the device, and non-finite elements.
 
     Small tensors, which are most, are summed in their own dtype, all in one call; what that
-    costs in accuracy grows with their size, so large ones are summed in float64.
+    costs in accuracy grows with their size, so large ones are summed block by block.
     """
     norms, nonfinite = np.full(len(tensors), np.nan), np.zeros(len(tensors), dtype=np.int64)
     small = {
@@ -106,8 +110,7 @@ def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:
     for index in np.flatnonzero(~((norms > _LEAST) & (norms < math.inf) | (norms == 0))).tolist():
         tensor = tensors[index]
         if tensor is not None:
-            norms[index] = float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
-            if not math.isfinite(norms[index]):
-                norms[index] = math.nan
-                nonfinite[index] = int((~tensor.isfinite()).sum())
+            squares = _AS_ONE_SAMPLE.squares(tensor.detach())
+            norms[index] = math.sqrt(squares.total) if math.isfinite(squares.total) else math.nan
+            nonfinite[index] = int(squares.nonfinite.sum())
     return norms, nonfinite

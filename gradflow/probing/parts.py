@@ -215,12 +215,12 @@ class PartReader:
         Raises:
             UnaddableError: if the parts cannot be added here.
         """
-        above = grad_outputs[0] if len(grad_outputs) == 1 else None
+        above = _without_history(grad_outputs[0]) if len(grad_outputs) == 1 else None
         handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:
             place = self.places[unit]
             free = place.awaited == 1 and place.adds is not None and is_nobody_elses(grad_inputs, index)
-            part = grad_inputs[index]
+            part = _without_history(grad_inputs[index])
             place.awaited -= 1
             if part is not None:
                 same = role == "shortcut" and above is not None and _is_same(above, part)
@@ -232,7 +232,7 @@ class PartReader:
                 handed_on[index] = None
             if place.awaited == 0 and place.read:
                 together = self._hand_on(place, listener, last_is_free=free)
-                if handed_on is not None:
+                if handed_on is not None and place.adds is not None:
                     handed_on[index] = together
         return None if handed_on is None else tuple(handed_on)
 
@@ -241,7 +241,7 @@ class PartReader:
     ) -> None:
         """Hand on the whole gradient at a node, and at a fork what it is the sum of."""
         for output, port in outputs:
-            gradient = grad_outputs[output]
+            gradient = _without_history(grad_outputs[output])
             if gradient is None:
                 continue
             listener.arrived(port, gradient)
@@ -280,6 +280,11 @@ class PartReader:
         shortcut, branch, other = by_role.get("shortcut"), by_role.get("branch"), by_role.get("other")
         in_order = [part for _, part, _ in read]
         return listener.parts(place, Parts(shortcut, branch, other, untouched, in_order, last_is_free))
+
+
+def _without_history(gradient: Tensor | None) -> Tensor | None:
+    """Return a gradient itself, or without the history that it has where it is to be differentiated again."""
+    return gradient.detach() if gradient is not None and gradient.requires_grad else gradient
 
 
 def _is_same(first: Tensor, second: Tensor) -> bool:

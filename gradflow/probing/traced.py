@@ -72,6 +72,7 @@ def traced_forward(
     selected = selector(units)
     tracer = UnitTracer(observer, selected, handling.overrides)
     called_with, leaves = traceable(inputs)
+    tracer.inputs = leaves
     with preserved_model(model), preserved_random_state(), torch.enable_grad():
         handling.prepare(model)
         with watching(model, tracer, selected):

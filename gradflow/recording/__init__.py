@@ -1,5 +1,6 @@
 """Measuring inside somebody's own training loop, at a cadence."""
 
-from gradflow.recording.recorder import Logger, Recorder
+from gradflow.recording.logger import Logger
+from gradflow.recording.recorder import Recorder
 
 __all__ = ["Logger", "Recorder"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 from weakref import WeakSet
 
 import torch
@@ -17,24 +17,16 @@ from gradflow.probing.own_passes import OwnPasses
 from gradflow.record import Record
 from gradflow.record.files import require_replaceable
 from gradflow.record.storage import RECORD_FILES
+from gradflow.recording.logger import Logger
+from gradflow.recording.networks import network_of
+from gradflow.recording.processes import Processes
 from gradflow.recording.scaling import unscaled
 from gradflow.recording.stacking import Stack
 from gradflow.units import UnitSelection
-from gradflow.units.eager import eager
 from gradflow.units.finding import selector
 
 _RECORDED: WeakSet[nn.Module] = WeakSet()
 """Networks that a recorder is watching now: two on one would trace each other's hooks."""
-
-
-class Logger(Protocol):
-    """What is told of each measurement as it comes."""
-
-    def measured(self, iteration: int, record: Record) -> None:
-        """Take the record of one measured step."""
-
-    def close(self) -> None:
-        """Write out what is held; nothing comes after it."""
 
 
 class Recorder:
@@ -55,7 +47,8 @@ class Recorder:
     the model or to torch.
 
     Args:
-        model: the network that trains, uncompiled; any module of which `backward` goes through.
+        model: the network that trains; any module of which `backward` goes through. What
+            `DistributedDataParallel` or `torch.compile` made of one will do, too.
         every: measure the iterations that this divides; the first is iteration 0.
         out: directory for the record, written when the context closes, also after an exception.
         force: replace a record that is there.
@@ -64,9 +57,13 @@ class Recorder:
         scaler: the loop's `torch.amp.GradScaler`, whose scale is then divided out.
         loggers: are told of each measurement.
         meta: as for `gradflow.probe`.
+        whole_job: in a job of several processes (`torch.distributed`), measure them together: each has a
+            recorder, the numbers are those of all samples as one batch, and process 0 writes. False
+            measures this process's samples alone, whatever the others do.
+        timeout: seconds that the processes wait for one another before that is an error.
 
     Raises:
-        ProbeError: if `model` is no module, or a compiled one, or `every` is no positive number.
+        ProbeError: if `model` is no module that can be measured, or `every` is no positive number.
         RecordError: if something is at `out` that may not be replaced.
     """
 
@@ -82,8 +79,11 @@ class Recorder:
         scaler: torch.amp.GradScaler | None = None,
         loggers: Sequence[Logger] = (),
         meta: Mapping[str, Any] | None = None,
+        whole_job: bool = True,
+        timeout: float = 300,
     ) -> None:
-        _require(model, every, iteration)
+        model = network_of(model)
+        _require(every, iteration)
         selector(units)  # a wrong expression is said now, not in the middle of a run
         self._out = None if out is None else Path(out)
         self._replaceable = RECORD_FILES if force else frozenset[str]()
@@ -95,6 +95,9 @@ class Recorder:
         self._scaler = scaler
         self._loggers = tuple(loggers)
         self._meta = dict(meta or {})
+        self._whole_job = whole_job
+        self._timeout = timeout
+        self._job: Processes | None = None
         self._stack = Stack()
         self._iteration = iteration
         self._watching: OwnPasses | None = None
@@ -104,6 +107,11 @@ class Recorder:
     def iteration(self) -> int:
         """Steps done."""
         return self._iteration
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether it was entered and not yet left."""
+        return self._inside
 
     @property
     def record(self) -> Record:
@@ -132,9 +140,15 @@ class Recorder:
             raise ProbeError(
                 f"this {name} is being recorded already; leave the other gradflow.Recorder first"
             )
+        if self._whole_job:
+            self._job = Processes.of_this_job(self._timeout)
         self._entered = self._inside = True
         _RECORDED.add(self._model)
-        self._watch_if_due()
+        try:
+            self._watch_if_due()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     def __exit__(
@@ -150,7 +164,11 @@ class Recorder:
             self._watching.remove()
             self._watching = None
         with ExitStack() as stack:  # one that cannot write must not keep the others from it
-            for logger in self._loggers:
+            if self._job is not None:
+                stack.callback(self._job.close)
+                if error is None:  # a process that goes away while another reads from it would spoil that
+                    stack.callback(self._job.meet, "leave their gradflow.Recorder")
+            for logger in self._loggers if self._writes else ():
                 stack.callback(logger.close)
             self.save()
 
@@ -169,14 +187,20 @@ class Recorder:
     def save(self) -> None:
         """Write what was measured so far to `out`, in place of what was written there before.
 
-        Without `out`, or before the first measurement, there is nothing to do.
+        Without `out`, before the first measurement, or where another process of the job writes, there is
+        nothing to do.
 
         Raises:
             RecordError: if it cannot be written.
         """
-        if self._out is not None and len(self._stack):
+        if self._out is not None and len(self._stack) and self._writes:
             self._stack.whole().save(self._out, force=bool(self._replaceable))
             self._replaceable = RECORD_FILES
+
+    @property
+    def _writes(self) -> bool:
+        """Whether this process writes what was measured."""
+        return self._job is None or self._job.rank == 0
 
     def _watch_if_due(self) -> None:
         if self._iteration % self._every:
@@ -184,7 +208,14 @@ class Recorder:
         weights = {"name": "in training", "sha256": None, "iteration": self._iteration}
         meta = {**self._meta, "checkpoint": weights}
         scale = None if self._scaler is None else self._scaler.get_scale
-        self._watching = OwnPasses(self._model, units=self._units, meta=meta, scale=scale)
+        self._watching = OwnPasses(
+            self._model,
+            units=self._units,
+            meta=meta,
+            scale=scale,
+            job=self._job,
+            doing=f"measure iteration {self._iteration}",
+        )
         self._watching.install()
 
     def _take(self) -> None:
@@ -215,26 +246,16 @@ class Recorder:
         if watching.scale != 1:
             record = unscaled(record, watching.scale)
         self._stack.add(record)
-        for logger in self._loggers:
+        for logger in self._loggers if self._writes else ():
             logger.measured(iteration, record)
 
 
-def _require(model: Any, every: Any, iteration: Any) -> None:
-    """Check what a recorder is made with.
+def _require(every: Any, iteration: Any) -> None:
+    """Check the numbers that a recorder is made with.
 
     Raises:
-        ProbeError: naming the first thing that cannot be used.
+        ProbeError: naming the first that cannot be used.
     """
-    if not isinstance(model, nn.Module):
-        raise ProbeError(
-            f"gradflow.Recorder watches one torch.nn.Module, not {type(model).__name__}; "
-            "make a recorder for each model"
-        )
-    if eager(model) is not model:
-        raise ProbeError(
-            "the model is compiled, which hides its units; give the recorder, and train, the module that "
-            "torch.compile was given"
-        )
     for name, value, least in (("every", every, 1), ("iteration", iteration, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ProbeError(f"{name} must be a whole number of at least {least}, not {value!r}")

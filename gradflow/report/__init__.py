@@ -1,15 +1,17 @@
-"""Reports: records into one self-contained HTML page, and each figure as SVG and PNG. No torch."""
+"""Reports: records into one self-contained HTML page, and each figure as SVG, PNG and PDF. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from gradflow.errors import IncompleteReportError
 from gradflow.report.changes import compare_with_first
+from gradflow.report.comparability import find_empty
 from gradflow.report.figures import draw_figures
 from gradflow.report.output import write_files
 from gradflow.report.page import render_page
-from gradflow.report.runs import load_runs
+from gradflow.report.runs import load_usable
 
 __all__ = ["write_report"]
 
@@ -19,8 +21,9 @@ PAGE = "report.html"
 def write_report(runs: Sequence[Path], out: Path) -> Path:
     """Write a report on `runs` into the directory `out`.
 
-    It writes `report.html`, the figures as `report/<figure>.svg` and `.png`, and `report/manifest.json`,
-    by which a later report knows which files it may replace. Anything else in `out` is left alone.
+    It writes `report.html`, the figures as `report/<figure>.svg`, `.png` and `.pdf`, and
+    `report/manifest.json`, by which a later report knows which files it may replace. Anything else in
+    `out` is left alone.
 
     Args:
         runs: directories of records, or directories of such.
@@ -30,16 +33,22 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         The path of the page.
 
     Raises:
-        RecordError: if there is no run, one is damaged, a file in the way is not an earlier report's, or
+        IncompleteReportError: if a run could not be read (it is damaged, or a later gradflow wrote it), or
+            has no finite number. The page is written all the same, and says so.
+        RecordError: if there is no run that can be read, a file in the way is not an earlier report's, or
             `out` cannot be written. Nothing is written then.
     """
-    loaded = load_runs(runs)
+    loaded, problems = load_usable(runs)
+    problems += find_empty(loaded)
     changes, refusals = compare_with_first(loaded)
     figures = list(draw_figures(loaded, changes))
     compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
-    files = {PAGE: render_page(loaded, figures, compared).encode()}
+    files = {PAGE: render_page(loaded, figures, compared, problems).encode(errors="replace")}
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg
         files[f"report/{figure.kind.key}.png"] = figure.png
+        files[f"report/{figure.kind.key}.pdf"] = figure.pdf
     write_files(out, files)
+    if problems:
+        raise IncompleteReportError(out / PAGE, problems)
     return out / PAGE

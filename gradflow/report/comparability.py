@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from gradflow.comparison import ASPECTS
 from gradflow.record import Meta
 from gradflow.report.runs import Run
@@ -23,6 +25,7 @@ BN_MEANING = {
         "other, and statements about single samples are exact."
     ),
 }
+_NORMS = ("x_norm", "branch_norm", "sum_norm", "grad_sum_norm", "grad_in_norm")
 _WITHOUT_BN = "Samples do not depend on each other, so statements about single samples are exact."
 
 
@@ -41,6 +44,24 @@ def find_differences(runs: Sequence[Run]) -> list[str]:
         + "; ".join(f"{value} in {_names(runs, values, value)}" for value in dict.fromkeys(values))
         for aspect, values in aspects.items()
         if len(set(values)) > 1
+    ]
+
+
+def find_mixed_versions(runs: Sequence[Run]) -> list[str]:
+    """Return in words that the runs' records are of different versions; empty if they are of one."""
+    versions = [f"version {run.meta['schema_version']}" for run in runs]
+    if len(set(versions)) < 2:
+        return []
+    told = "; ".join(f"{one} in {_names(runs, versions, one)}" for one in dict.fromkeys(versions))
+    return [f"The records are of different versions: {told}. What an older one lacks is null."]
+
+
+def find_empty(runs: Sequence[Run]) -> list[str]:
+    """Return in words which runs have no finite norm at all, so that figures of them show nothing."""
+    return [
+        f"{run.label} has no finite norm in any unit of its last iteration: nothing of it can be drawn"
+        for run in runs
+        if not np.isfinite(run.network.units[list(_NORMS)].to_numpy(float)).any()
     ]
 
 

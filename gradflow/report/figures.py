@@ -23,6 +23,7 @@ class FigureKind:
         shows: what a reader sees in it, for those who do not.
         caption: how to read it.
         applies: whether a network has what it shows; without one there is no such figure.
+        panels: whether each network has a panel of its own.
     """
 
     key: str
@@ -30,17 +31,23 @@ class FigureKind:
     shows: str
     caption: str
     applies: Callable[[plots.Network], bool] = lambda _: True
+    panels: bool = False
 
 
 @dataclass(frozen=True)
 class DrawnFigure:
-    """A figure, drawn: as files and for the page."""
+    """A figure, drawn: as files and for the page, with a remark on what was left out of it."""
 
     kind: FigureKind
     svg: bytes
     png: bytes
+    pdf: bytes
     inline: str
+    remark: str = ""
 
+
+MOST_PANELS = 8
+"""Networks that a figure with a panel for each shows: more are better told apart one by one."""
 
 KINDS = (
     FigureKind(
@@ -52,6 +59,7 @@ KINDS = (
         "counted from the input upwards; lines between them are stages. All other figures and tables are "
         "of the last iteration.",
         applies=lambda network: network.over_time is not None,
+        panels=True,
     ),
     FigureKind(
         "gradient-norm",
@@ -67,6 +75,7 @@ KINDS = (
         "norms of shortcut, branch and sum of every residual unit in the forward pass",
         "What the two operands of each unit's addition bring along. Where the shortcut is far above the "
         "branch, a unit changes its input little.",
+        panels=True,
     ),
     FigureKind(
         "backward",
@@ -74,6 +83,7 @@ KINDS = (
         "norms of the gradient's parts through shortcut and branch of every residual unit",
         "What arrives at an addition goes on two ways: through the shortcut as s, through the branch as b. "
         "Both are read from the backward pass itself, not found by subtraction.",
+        panels=True,
     ),
     FigureKind(
         "cosines",
@@ -88,6 +98,7 @@ KINDS = (
         "The branch's gradient along the shortcut's, sample by sample. He et al. (2016, after eq. 5): "
         "gradients do not vanish, since the branch's part is not −1 for all samples of a batch. "
         "The darker band holds nine samples in ten.",
+        panels=True,
     ),
     FigureKind(
         "survival",
@@ -95,6 +106,7 @@ KINDS = (
         "quantiles over samples of the survival ratio of every residual unit, with the line at 0",
         "How much of the shortcut's gradient is left once the branch's is added. At ρ = −1 only the part "
         "along s is gone; full cancellation is survival 0.",
+        panels=True,
     ),
     FigureKind(
         "branch-share",
@@ -104,6 +116,7 @@ KINDS = (
         "normalisation all add the same, so their share falls as a / (v₀ + a l) with the units l of a stage "
         "passed, and deep networks start out near the identity. Drawn for runs that meet the conditions.",
         applies=lambda network: bool(network.units["predicted_branch_share"].notna().any()),
+        panels=True,
     ),
     FigureKind(
         "checks",
@@ -118,6 +131,7 @@ KINDS = (
         plots.plot_parameters,
         "gradient norm of every parameter tensor in the model's order",
         "Every parameter tensor, stem and head included.",
+        panels=True,
     ),
     FigureKind(
         "spectrum",
@@ -127,6 +141,7 @@ KINDS = (
         "batch: the largest few, and the root of the mean square over all directions of the input. A span "
         "whose singular values are all 1 passes every signal and every gradient on unchanged.",
         applies=lambda network: len(network.jacobians) > 0,
+        panels=True,
     ),
     FigureKind(
         "paths",
@@ -144,6 +159,7 @@ KINDS = (
         "A unit is left out by leaving its branch out of its addition. Several are drawn at random, and so "
         "are pairs of units that exchange places; Kendall’s τ is 1 for the units’ own order.",
         applies=lambda network: len(network.lesions) > 0,
+        panels=True,
     ),
 )
 
@@ -175,10 +191,13 @@ def _changes_kind(changes: Sequence[Change]) -> FigureKind:
     )
 
 
-def _drawn(kind: FigureKind, shown: Sequence[Run]) -> DrawnFigure:
+def _drawn(kind: FigureKind, having: Sequence[Run]) -> DrawnFigure:
+    shown = having[:MOST_PANELS] if kind.panels else having
+    remark = "" if len(shown) == len(having) else f"The first {len(shown)} of {len(having)} runs are drawn."
     figure = kind.draw([run.network for run in shown])
     names = ", ".join(run.label for run in shown)
     svg = plots.figure_to_svg(figure)
     figure.set_layout_engine("none")  # laid out once; the second time would take as long again
     alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."
-    return DrawnFigure(kind, svg, plots.figure_to_png(figure), inline_svg(svg, kind.key, alt))
+    png, pdf = plots.figure_to_png(figure), plots.figure_to_pdf(figure)
+    return DrawnFigure(kind, svg, png, pdf, inline_svg(svg, kind.key, alt), remark)

@@ -11,7 +11,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from gradflow.findings import Measured, Row, describe_flow, describe_nonfinite, describe_troubles
+from gradflow.findings import Measured, Row, describe_flow, describe_troubles
 from gradflow.report.path_findings import describe_lesions, describe_paths, describe_spectrum
 from gradflow.report.runs import Run
 from gradflow.report.theory_findings import describe_theory
@@ -31,7 +31,7 @@ def describe_run(run: Run) -> list[str]:
         *describe_spectrum(run.network),
         *describe_paths(run.record),
         *describe_lesions(run.network),
-        *describe_nonfinite(run.record),
+        *run.nonfinite,
     ]
     return sentences or ["Nothing was finite, so there is nothing to say about this run."]
 

@@ -10,10 +10,12 @@ from markupsafe import Markup
 
 from gradflow import __version__
 from gradflow.comparison import compact
-from gradflow.report.comparability import explain_bn, find_differences
+from gradflow.report.comparability import explain_bn, find_differences, find_mixed_versions
+from gradflow.report.exploration import embed_json, explore
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
 from gradflow.report.runs import Run, describe_model, describe_training
+from gradflow.report.scripts import own_script, packed_library, security_policy
 from gradflow.report.tables import (
     Table,
     check_table,
@@ -42,13 +44,19 @@ class RunSection:
     others: Sequence[tuple[str, Table]]
 
 
-def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure], compared: Sequence[str] = ()) -> str:
+def render_page(
+    runs: Sequence[Run],
+    figures: Sequence[DrawnFigure],
+    compared: Sequence[str] = (),
+    problems: Sequence[str] = (),
+) -> str:
     """Return the page's HTML; the same runs give the same page.
 
     Args:
         runs: what is shown.
         figures: drawn of them.
         compared: sentences about runs against the first one.
+        problems: what was asked for and cannot be shown, in words.
     """
     environment = Environment(
         loader=PackageLoader("gradflow.report"),
@@ -64,7 +72,12 @@ def render_page(runs: Sequence[Run], figures: Sequence[DrawnFigure], compared: S
         comparison=[*compare_runs(runs), *compared],
         side_by_side=comparison_table(runs),
         differences=find_differences(runs),
+        problems=[*problems, *find_mixed_versions(runs)],
         figures=[(figure, Markup(figure.inline)) for figure in figures],
+        policy=security_policy(),
+        exploration=embed_json(explore(runs)),
+        library=packed_library(),
+        script=own_script(),
     )
     return page
 

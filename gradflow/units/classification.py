@@ -1,44 +1,38 @@
 """Is an addition a residual unit's, and if so, what is its shortcut?
 
 An addition y = a + b is residual when one operand, the branch, passes parameters of its
-own between the fork and the addition, and the other, the shortcut, is bare or shorter,
-with at most a projection, scale, gate or dropout. The inner sums of GELU's tanh form and
+own between the fork and the addition (or weights that are frozen, or a Fourier transform),
+and the other, the shortcut, is bare or shorter, with at most a projection, scale, gate or
+dropout. The inner sums of GELU's tanh form and
 positional embeddings fail that test, as they must: the first have no parameter, the
-second no common origin.
+second no common origin. What passes it and is no unit all the same is told by `lookalikes`.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk
+from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk, order
+from gradflow.units.lookalikes import why_no_branch, why_no_fork, why_no_shortcut
+from gradflow.units.operations import (
+    DROPOUT,
+    FOURIER,
+    LAYOUT,
+    ON_A_SHORTCUT,
+    PADDING,
+    SCALING,
+    function_name,
+    has_gate,
+    is_product_of_values,
+    multiplies_by_mask,
+    operation,
+    projections,
+)
 
-_LAYOUT = {
-    "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Clone", "ToCopy",
-    "Alias", "Squeeze", "Unsqueeze", "AsStrided", "Unflatten", "Contiguous",
-    "BackwardHookFunction",  # stands where somebody's full backward hook on a module is
-}  # fmt: skip
-"""Nodes that move values or change their type, and compute nothing."""
-
-_NORMALISATION = {
-    "NativeBatchNorm": "batch_norm", "CudnnBatchNorm": "batch_norm", "MiopenBatchNorm": "batch_norm",
-    "BatchNormWithUpdate": "batch_norm", "NativeLayerNorm": "layer_norm", "NativeGroupNorm": "group_norm",
-    "FusedRmsNorm": "rms_norm",
-}  # fmt: skip
-_PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Mm", "Bmm", "Linear"}
-_PADDING = {"ConstantPadNd", "Cat", "Constant"}
-_SUBSAMPLING = {"Slice", "Select", "AvgPool2D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D"}
-_SCALING = {"Mul", "Div"}
-_GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
-_SHORTCUT = _LAYOUT | set(_NORMALISATION) | _PROJECTION | _PADDING | _SUBSAMPLING | _SCALING | _GATE | {
-    "NativeDropout", "FusedDropout", "Roll",
-}  # fmt: skip
-"""All that may stand on a shortcut."""
+__all__ = ["Split", "function_name", "operation", "split_addition"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +47,10 @@ class Split:
         branch_edges: likewise for the branch.
         mixed_edges: edges that both paths use, because they share nodes below the fork (an
             exclusive gate's sigmoid): neither part can be read off them.
-        interior: the nodes of both paths, between the fork and the addition.
+        interior: the nodes of both paths that x_l goes into, between the fork and the addition.
         shortcut_parameters: leaves that only the shortcut uses.
         branch_parameters: leaves that the branch uses, shared ones included.
+        side_inputs: nodes of values from before the fork that the branch reads beside x_l.
     """
 
     fork: Port
@@ -67,34 +62,12 @@ class Split:
     interior: frozenset[Node]
     shortcut_parameters: tuple[torch.Tensor, ...]
     branch_parameters: tuple[torch.Tensor, ...]
+    side_inputs: frozenset[Node] = frozenset()
 
     @property
     def mixed(self) -> bool:
         """Whether the two parts of the gradient mix before they reach the fork."""
         return bool(self.mixed_edges)
-
-
-def operation(node: Node) -> str:
-    """Return the name of a node's operation: 'Relu' for ReluBackward0."""
-    return _operation(node.name())
-
-
-@lru_cache(maxsize=1024)
-def _operation(name: str) -> str:
-    return re.sub(r"Backward\d*$", "", name.removeprefix("torch::autograd::"))
-
-
-def function_name(nodes: list[Node]) -> str:
-    """Name the function that `nodes` compute, in their order, such as 'identity' or 'batch_norm+relu'."""
-    names = [operation(node) for node in nodes]
-    words = [
-        _NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        for name in names
-        if name not in _LAYOUT
-    ]
-    if len(words) > 3:
-        return "other"
-    return "+".join(words) or "identity"
 
 
 def split_addition(walk: Walk) -> Split | str:
@@ -106,75 +79,80 @@ def split_addition(walk: Walk) -> Split | str:
     Returns:
         the split, or the reason for which the addition is passed over.
     """
-    if walk.fork is None:
-        return "its operands do not come from one tensor"
-    if walk.mixed_outputs:
-        return "its operands come from different outputs of one operation (a split or chunk)"
-    nodes_of = {side: walk.nodes_of(side) for side in (FIRST, SECOND, BOTH)}
-    own = {side: walk.parameters_of(side) for side in (FIRST, SECOND, BOTH)}
-    sizes = {side: _size(own[side], nodes_of[side]) for side in (FIRST, SECOND)}
-    branch = FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND
+    reason = why_no_fork(walk)
+    if reason or walk.fork is None:
+        return reason or ""
+    sizes = {side: _size(walk, side) for side in (FIRST, SECOND)}
+    branch = walk.reads_beside or (FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND)
     shortcut = BOTH ^ branch
-    if not own[branch]:
+    mixes = any(operation(node) in FOURIER for node in walk.nodes_of(branch))
+    if not walk.parameters_of(branch) and not sizes[branch][0] and not mixes:
         return "neither operand passes parameters of its own between the addition and the fork"
-    nodes = nodes_of[shortcut]
-    foreign = sorted({operation(node) for node in nodes} - _SHORTCUT)
+    nodes = walk.nodes_of(shortcut)
+    foreign = sorted({operation(node) for node in nodes} - ON_A_SHORTCUT)
+    if any(is_product_of_values(node) for node in nodes):
+        foreign.append("a product of values")
     if foreign:
         return f"both operands are branches: the shorter one holds {', '.join(foreign)}"
     if sizes[shortcut] == sizes[branch]:
         return "both operands are equally long, so that neither is the shortcut"
     weights = sizes[shortcut][0]
-    gated = _has_gate([*nodes, *nodes_of[BOTH]])
     if weights > 2:
         return f"both operands are branches: the shorter one holds {weights} weights"
+    interior = _interior(walk, walk.fork)
+    reason = why_no_shortcut(walk, shortcut) or why_no_branch(walk, branch, interior)
+    if reason:
+        return reason
     return Split(
         fork=walk.fork,
-        shortcut=_shortcut_kind(nodes, weights, gated),
+        shortcut=_shortcut_kind(nodes, weights, has_gate([*nodes, *walk.nodes_of(BOTH)])),
         shortcut_operand=0 if shortcut == FIRST else 1,
         shortcut_edges=tuple(walk.edges_of(shortcut)),
         branch_edges=tuple(walk.edges_of(branch)),
         mixed_edges=tuple(walk.edges_of(BOTH)),
-        interior=frozenset(walk.reached),
-        shortcut_parameters=tuple(own[shortcut]),
-        branch_parameters=(*own[branch], *own[BOTH]),
+        interior=interior,
+        shortcut_parameters=tuple(walk.parameters_of(shortcut)),
+        branch_parameters=(*walk.parameters_of(branch), *walk.parameters_of(BOTH)),
+        side_inputs=walk.side_inputs,
     )
 
 
-def _size(own: list[torch.Tensor], nodes: list[Node]) -> tuple[int, int, int]:
-    """Return weights, their elements, and nodes of one side's own: what makes a path the longer one.
+def _interior(walk: Walk, fork: Port) -> frozenset[Node]:
+    """Return the nodes between the fork and the addition that x_l goes into.
+
+    What a branch makes of parameters alone, such as a bias for all layers, is not among them.
+    """
+    found: set[Node] = {fork.node}
+    for node in sorted(walk.reached, key=order):
+        if any(origin in found for origin, _ in node.next_functions):
+            found.add(node)
+    return frozenset(found - {fork.node})
+
+
+def _size(walk: Walk, side: int) -> tuple[int, int, int]:
+    """Return projections, elements of parameters, and nodes of one side's own: what makes a path longer.
 
     A gate's weight is not one of the path itself. Between two paths of one weight each, a
-    1×1 convolution is the shorter beside a 3×3.
+    1×1 convolution is the shorter beside a 3×3. Projections are counted by what they do, since
+    a frozen weight has no leaf in the graph.
     """
-    weights = sum(leaf.ndim > 1 for leaf in own) - _has_gate(nodes)
-    return max(weights, 0), sum(leaf.numel() for leaf in own), len(nodes)
+    nodes = walk.nodes_of(side)
+    weights = len(projections(nodes)) - has_gate(nodes)
+    return max(weights, 0), sum(leaf.numel() for leaf in walk.parameters_of(side)), len(nodes)
 
 
 def _shortcut_kind(nodes: list[Node], weights: int, gated: bool) -> str:
-    names = {operation(node) for node in nodes} - _LAYOUT
+    names = {operation(node) for node in nodes} - LAYOUT
     if not names:
         return "identity"
     if weights > 0:
         return "projection"
-    if names & _PADDING:
+    if names & PADDING:
         return "padding"
     if gated:
         return "gated"
-    if names & {"NativeDropout", "FusedDropout"} or any(_multiplies_by_mask(node) for node in nodes):
+    if names & DROPOUT or any(multiplies_by_mask(node) for node in nodes):
         return "dropout"
-    if names <= _SCALING:
+    if names <= SCALING:
         return "scaled"
     return "other"
-
-
-def _has_gate(nodes: list[Node]) -> bool:
-    """Whether a gate's sigmoid is among `nodes`."""
-    return any(operation(node) == "Sigmoid" for node in nodes)
-
-
-def _multiplies_by_mask(node: Node) -> bool:
-    """Whether `node` multiplies by a tensor that has no gradient: a dropout mask, not a scale."""
-    if operation(node) != "Mul" or sum(origin is not None for origin, _ in node.next_functions) != 1:
-        return False
-    masks = [getattr(node, name, None) for name in ("_saved_self", "_saved_other")]
-    return any(isinstance(mask, torch.Tensor) and mask.numel() > 1 for mask in masks)

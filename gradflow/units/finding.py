@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from gradflow.determinism import preserved_random_state
 from gradflow.errors import NoResidualUnitError, ProbeError
 from gradflow.units.calling import Inputs, call_model, traceable
 from gradflow.units.eager import eager
+from gradflow.units.explaining import ExplainingTracer, Explanation, explain_units
 from gradflow.units.modules import watching
 from gradflow.units.state import preserved_model
 from gradflow.units.tracing import Bystander, PassedOver, TracedUnit, UnitTracer
@@ -35,6 +36,7 @@ class ResidualUnit:
         shape: shape of y_l.
         branch_parameters: qualified names of F's parameters.
         shortcut_parameters: qualified names of h's parameters.
+        explanation: why this is a unit, where `find_units` found it; None in a measurement.
     """
 
     index: int
@@ -45,6 +47,7 @@ class ResidualUnit:
     shape: tuple[int, ...]
     branch_parameters: tuple[str, ...]
     shortcut_parameters: tuple[str, ...]
+    explanation: Explanation | None = field(default=None, compare=False)
 
 
 class FoundUnits(list[ResidualUnit]):
@@ -69,16 +72,16 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
             unit of its own, with shortcut 'none'.
 
     Returns:
-        the units, a list with an attribute `passed_over`: the additions that are not a
-        residual unit's, and why.
+        the units, each with its `explanation`, in a list with an attribute `passed_over`: the
+        additions that are not a residual unit's, where they stand, and why.
 
     Raises:
-        NoResidualUnitError: if there is no unit.
+        NoResidualUnitError: if there is no unit; its `passed_over` says why not.
     """
     model = eager(model)
     selected = selector(units)
-    tracer = UnitTracer(Bystander(), selected)
-    called_with, _ = traceable(inputs)
+    tracer = ExplainingTracer(Bystander(), selected)
+    called_with, tracer.inputs = traceable(inputs)
     with (
         preserved_model(model),
         preserved_random_state(),
@@ -87,7 +90,9 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
     ):
         call_model(model, called_with)
     require_units(model, tracer, units)
-    return describe(dict(model.named_parameters()), tracer)
+    found = describe(dict(model.named_parameters()), tracer)
+    explained = zip(found, explain_units(tracer), strict=True)
+    return FoundUnits((replace(unit, explanation=why) for unit, why in explained), found.passed_over)
 
 
 def selector(units: UnitSelection | None) -> Callable[[str], bool] | None:
@@ -115,17 +120,20 @@ def require_units(model: nn.Module, tracer: UnitTracer, units: UnitSelection | N
     """
     if tracer.units:
         return
+    over = tuple(tracer.passed_over)
     name = type(model).__name__
     if units is not None:
         raise NoResidualUnitError(
             f"no module of {name} that runs matches units={units!r}, and a name must match as a whole; "
-            f"modules at the top: {', '.join(child for child, _ in model.named_children()) or 'none'}"
+            f"modules at the top: {', '.join(child for child, _ in model.named_children()) or 'none'}",
+            over,
         )
     seen = len(tracer.passed_over)
     raise NoResidualUnitError(
         f"{name} has no residual unit ({seen} addition{'' if seen == 1 else 's'} of equal shapes seen, "
         "none with a shortcut and a branch); name its blocks outright with units= or --units REGEX, "
-        r"such as --units 'stage\d\.\d+'"
+        r"such as --units 'stage\d\.\d+'",
+        over,
     )
 
 

@@ -3,8 +3,10 @@
 The graph's nodes point from a result to what it was made from, so a walk goes against
 the data. It visits nodes by descending sequence number, which autograd gives out in the
 order of the forward pass: when a node is visited, all its consumers in the walk have
-been. As soon as a single node is left to visit, every path passes through it, and the
-nearest such node is the *fork* (the residual unit's x_l).
+been. The *fork* (the residual unit's x_l) is the nearest node that both operands reach and
+that every path from one of them, the shortcut, passes. Whatever is then left to visit was
+made before the fork and is read by the other operand alone: a *side input* of the branch,
+such as what cross-attention attends to, or a bias that all layers share.
 """
 
 from __future__ import annotations
@@ -69,6 +71,9 @@ class Walk:
         parameters: leaf tensors above the fork, likewise.
         edges: edges that end at the fork, likewise. An operand that *is* the fork has none.
         mixed_outputs: the fork's node was reached at more than one of its outputs.
+        side_inputs: values from before the fork that one operand reads beside it.
+        reads_beside: the operand that does (a bit); 0 if there is no side input.
+        operands: where the two operands come from.
     """
 
     fork: Port | None = None
@@ -76,6 +81,31 @@ class Walk:
     parameters: dict[torch.Tensor, int] = field(default_factory=dict)
     edges: dict[Edge, int] = field(default_factory=dict)
     mixed_outputs: bool = False
+    side_inputs: frozenset[Node] = frozenset()
+    reads_beside: int = 0
+    operands: tuple[Port, ...] = ()
+
+    def starts_at_fork(self, side: int) -> bool:
+        """Whether operand `side` is the fork itself."""
+        return self.operands[0 if side == FIRST else 1] == self.fork
+
+    def parameters_short_of(self, ends: set[Node]) -> set[torch.Tensor]:
+        """Return the leaves above the fork that can be reached without passing one of the nodes `ends`."""
+        stack = [port.node for port in self.operands]
+        seen = set(stack)
+        found: set[torch.Tensor] = set()
+        while stack:
+            node = stack.pop()
+            if node in ends or node not in self.reached:
+                continue
+            for origin, _ in node.next_functions:
+                if origin is not None and origin not in seen:
+                    seen.add(origin)
+                    if is_leaf(origin):
+                        found.add(leaf_of(origin))
+                    else:
+                        stack.append(origin)
+        return found
 
     def nodes_of(self, side: int) -> list[Node]:
         """Return the nodes that only operand `side` passes (for `BOTH`: that both pass)."""
@@ -107,7 +137,7 @@ def leaf_of(node: Node) -> torch.Tensor:
 
 
 def find_fork(first: Port, second: Port) -> Walk:
-    """Walk from both operands of an addition to the nearest node that all their paths share.
+    """Walk from both operands of an addition to the nearest node that all paths of one of them share.
 
     Paths that end at a leaf (a parameter) do not count. The walk costs one visit for each
     node between the addition and the fork.
@@ -119,8 +149,9 @@ def find_fork(first: Port, second: Port) -> Walk:
     Returns:
         the walk; its `fork` is None if the operands have no common origin.
     """
-    walk = Walk()
+    walk = Walk(operands=(first, second))
     sides: dict[Node, int] = {}
+    waiting = {FIRST: 0, SECOND: 0, BOTH: 0}
     outputs: dict[Node, set[int]] = {}
     incoming: dict[Node, list[tuple[Node, int, int]]] = {}
     frontier: list[tuple[int, int, Node]] = []
@@ -131,14 +162,31 @@ def find_fork(first: Port, second: Port) -> Walk:
             outputs[node] = set()
             incoming[node] = []
             heapq.heappush(frontier, (-order(node), len(sides), node))
+        elif sides[node] != sides[node] | side:
+            waiting[sides[node]] -= 1
+        else:
+            outputs[node].add(output)
+            return
         sides[node] |= side
+        waiting[sides[node]] += 1
         outputs[node].add(output)
 
     reach(first.node, first.output, FIRST)
     reach(second.node, second.output, SECOND)
-    while len(frontier) > 1:
+    while frontier:
         node = heapq.heappop(frontier)[2]
         side = sides[node]
+        waiting[side] -= 1
+        one_sided = not waiting[BOTH] and not (waiting[FIRST] and waiting[SECOND])
+        if side == BOTH and one_sided:
+            walk.fork = Port(node, min(outputs[node]))
+            walk.mixed_outputs = len(outputs[node]) > 1
+            walk.edges = {Edge(consumer, index): side for consumer, index, side in incoming[node]}
+            walk.side_inputs = frozenset(node for _, _, node in frontier)
+            walk.reads_beside = FIRST if waiting[FIRST] else SECOND if waiting[SECOND] else 0
+            break
+        if one_sided and not waiting[BOTH ^ side]:
+            break  # only one operand has paths left
         walk.reached[node] = side
         for index, (origin, output) in enumerate(node.next_functions):
             if origin is None:
@@ -149,11 +197,6 @@ def find_fork(first: Port, second: Port) -> Walk:
             else:
                 reach(origin, output, side)
                 incoming[origin].append((node, index, side))
-    node = frontier[0][2]
-    if sides[node] == BOTH:
-        walk.fork = Port(node, min(outputs[node]))
-        walk.mixed_outputs = len(outputs[node]) > 1
-        walk.edges = {Edge(consumer, index): side for consumer, index, side in incoming[node]}
     return walk
 
 
@@ -184,6 +227,21 @@ def between(start: Port, end: Port) -> tuple[list[Node], list[Edge]]:
                 seen.add(origin)
                 stack.append(origin)
     return sorted(seen, key=order), edges
+
+
+def depends_on(end: Port, start: Node) -> bool:
+    """Whether the value at `end` was made from one of node `start`, an earlier one."""
+    limit = order(start)
+    stack, seen = [end.node], {end.node}
+    while stack:
+        node = stack.pop()
+        if node is start:
+            return True
+        for origin, _ in node.next_functions:
+            if origin is not None and origin not in seen and not is_leaf(origin) and order(origin) >= limit:
+                seen.add(origin)
+                stack.append(origin)
+    return False
 
 
 def edges_into(root: Node, targets: Iterable[Node]) -> dict[Node, dict[Edge, int]]:

@@ -10,10 +10,11 @@ before an in-place operation can overwrite them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MethodWrapperType
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,20 @@ from torch.overrides import TorchFunctionMode
 
 from gradflow.errors import ProbeError
 from gradflow.units.classification import Split, function_name, split_addition
-from gradflow.units.graph import Edge, Port, between, find_fork
+from gradflow.units.graph import Port, Walk, between, find_fork
+from gradflow.units.traced_unit import Bystander, Observer, PassedOver, TracedUnit
+from gradflow.units.weights import WeightUses
+
+__all__ = [
+    "ADDITIONS",
+    "IN_PLACE",
+    "Bystander",
+    "Observer",
+    "PassedOver",
+    "TracedUnit",
+    "UnitTracer",
+    "summands",
+]
 
 IN_PLACE = {Tensor.add_, Tensor.__iadd__}
 ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | IN_PLACE
@@ -31,105 +45,10 @@ ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.a
 
 _REENTRANT = "CheckpointFunctionBackward"
 
+_MACHINERY = ("gradflow.units.", "torch._", "torch.overrides", "torch.utils._")
+"""Python modules that stand between an addition and the line on which it is written."""
 
-@dataclass(eq=False)
-class TracedUnit:
-    """One residual unit of one forward pass, with its places in the autograd graph.
-
-    Attributes:
-        index: 0-based order of execution.
-        name: qualified name of the module in whose forward the addition stands.
-        fork: x_l.
-        total: y_l, the result of the addition; for a named block its output.
-        out: x_{l+1}, read at the next unit's fork.
-        shortcut: what h is; 'none' for a named block.
-        post_activation: what f is.
-        shape: shape of y_l.
-        split: how the addition came apart; None for a named block.
-        branch_edges: edges along which the branch's part of ∂E/∂x_l flows into the fork.
-        interior: nodes between the fork and y_l.
-        branch_parameters: leaves of the branch.
-        shortcut_parameters: leaves of the shortcut.
-    """
-
-    index: int
-    name: str
-    fork: Port
-    total: Port
-    shortcut: str
-    shape: torch.Size
-    split: Split | None
-    branch_edges: tuple[Edge, ...]
-    interior: frozenset[Node]
-    branch_parameters: tuple[Tensor, ...]
-    shortcut_parameters: tuple[Tensor, ...]
-    post_activation: str = "identity"
-    out: Port = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.out = self.total
-
-    def operand(self, index: int) -> tuple[Port, float]:
-        """Return operand `index` of the addition, and what the addition multiplies it by.
-
-        That is 1, but for the second operand of ``torch.add(…, alpha=…)``.
-        """
-        node, output = self.total.node.next_functions[index]
-        assert node is not None, "an operand of a residual addition has a history"
-        alpha = getattr(self.total.node, "_saved_alpha", 1) if index == 1 else 1
-        return Port(node, output), float(alpha)
-
-    @property
-    def branch_output(self) -> tuple[Port, float]:
-        """Where F(x_l) comes from, up to a factor, and the factor; a named block's F is all of it."""
-        return (self.total, 1.0) if self.split is None else self.operand(1 - self.split.shortcut_operand)
-
-    @property
-    def shortcut_is_fork(self) -> bool:
-        """Whether x_l itself is an operand of the addition, with nothing on its way."""
-        if self.split is None:
-            return False
-        return self.operand(self.split.shortcut_operand)[0] == self.fork
-
-
-@dataclass(frozen=True)
-class PassedOver:
-    """An addition (or a named block) that is not measured, and why."""
-
-    name: str
-    reason: str
-
-
-class Observer(Protocol):
-    """What may be done with the values of a forward pass while they exist."""
-
-    def fork_value(self, port: Port, value: Tensor) -> None:
-        """See a value that is used a second time: it may turn out to be a fork."""
-
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """See h(x_l) (None for a named block) and F(x_l), before the addition."""
-
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """See y_l."""
-
-    def out_value(self, port: Port, value: Tensor) -> None:
-        """See f(y_l), where f is what it was in the unit before."""
-
-
-class Bystander:
-    """An observer that looks at no value."""
-
-    def fork_value(self, port: Port, value: Tensor) -> None:
-        """Ignore the value."""
-
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Ignore the values."""
-
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Ignore the value."""
-
-    def out_value(self, port: Port, value: Tensor) -> None:
-        """Ignore the value."""
+_SET_REQUIRES_GRAD = Tensor.requires_grad.__set__  # type: ignore[attr-defined] # a getset descriptor
 
 
 class UnitTracer(TorchFunctionMode):
@@ -139,6 +58,12 @@ class UnitTracer(TorchFunctionMode):
         observer: what is shown the values on the way.
         selected: whether additions in the module of this name are wanted; None takes all.
         overrides: functions to run in place of others (`F.batch_norm` with frozen statistics).
+
+    Attributes:
+        units: the units so far, in order of execution.
+        passed_over: the other additions so far.
+        running: qualified names of the modules whose forward is running, the innermost last.
+        inputs: the leaves that stand for the network's inputs, which are no parameters.
     """
 
     def __init__(
@@ -151,11 +76,13 @@ class UnitTracer(TorchFunctionMode):
         self.units: list[TracedUnit] = []
         self.passed_over: list[PassedOver] = []
         self.running: list[str] = []
+        self.inputs: list[Tensor] = []
         self.observer = observer
         self._selected = selected
         self._overrides = dict(overrides or {})
         self._special = ADDITIONS | set(self._overrides)
         self._uses: dict[tuple[Node, int], int] = {}
+        self._weights = WeightUses()
         self._activation: list[str] = []
         self._followed: list[Node] | None = None
 
@@ -165,12 +92,16 @@ class UnitTracer(TorchFunctionMode):
         """Run `func`, looking at additions before and after."""
         kwargs = kwargs or {}
         if type(func) is MethodWrapperType:
+            if func == _SET_REQUIRES_GRAD and args[0].grad_fn is not None and args[1]:
+                return None  # an input that we gave a history needs a gradient already
             return func(*args, **kwargs)
         if func in self._special:
             func = self._overrides.get(func, func)
-            operands = _operands(args, kwargs) if func in ADDITIONS and torch.is_grad_enabled() else None
+            operands = summands(args, kwargs) if func in ADDITIONS else None
             if operands is not None:
-                return self._add(func, args, kwargs, *operands)
+                if torch.is_grad_enabled() and all(operand.grad_fn is not None for operand in operands):
+                    return self._add(func, args, kwargs, *operands)
+                self._note_hidden(*operands)
         used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
         result = func(*args, **kwargs)
         if _has_history(result):
@@ -195,6 +126,7 @@ class UnitTracer(TorchFunctionMode):
     def forget_graph(self) -> None:
         """Drop what refers to the autograd graph beyond the units themselves."""
         self._uses.clear()
+        self._weights.clear()
         self._followed = None
 
     def _count_uses(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
@@ -204,7 +136,11 @@ class UnitTracer(TorchFunctionMode):
             ProbeError: if a value comes out of reentrant checkpointing, which runs without a graph.
         """
         for value, node in used:
-            if node is None or value is result:
+            if node is None:
+                if value.requires_grad and isinstance(result, Tensor):
+                    self._weights.note(value, result)
+                continue
+            if value is result:
                 continue
             key = node, value.output_nr
             uses = self._uses[key] = self._uses.get(key, 0) + 1
@@ -240,14 +176,15 @@ class UnitTracer(TorchFunctionMode):
     ) -> Any:
         ports = _port(first), _port(second)
         name = self.running[-1] if self.running else ""
+        where = _line()
         if self._selected is not None and not self._selected(name):
             split: Split | str = "it is not among the units that were asked for"
         elif func in IN_PLACE and is_view(first):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
-            split = split_addition(find_fork(*ports))
+            split = self._split(find_fork(*ports))
         if isinstance(split, str):
-            self.passed_over.append(PassedOver(name, split))
+            self.passed_over.append(PassedOver(name, split, where, tuple(first.shape)))
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
             self._count_uses(used, result)
@@ -272,9 +209,57 @@ class UnitTracer(TorchFunctionMode):
             interior=split.interior,
             branch_parameters=split.branch_parameters,
             shortcut_parameters=split.shortcut_parameters,
+            where=where,
         )
         self.found(unit, result)
         return result
+
+    def _split(self, walk: Walk) -> Split | str:
+        """Return how an addition comes apart, in the light of what ran before it, or why it does not."""
+        for leaf in self.inputs:
+            walk.parameters.pop(leaf, None)
+        split = split_addition(walk)
+        if isinstance(split, str):
+            for unit in self.units[-1:]:
+                starts_there = walk.fork is not None and walk.fork.node in {unit.fork.node, *unit.interior}
+                if starts_there and unit.total in walk.operands:
+                    return (
+                        "it adds a third operand to the unit before, which starts from the same tensor: of "
+                        "x + F + G only x + F is measured; written x + (F + G) it is one unit"
+                    )
+            return split
+        if split.side_inputs and self._weights.recur_in(split):
+            return "a recurrence: the same weights made x_l, and the branch reads another input at each step"
+        return self._without_other_streams(split, walk)
+
+    def _without_other_streams(self, split: Split, walk: Walk) -> Split:
+        """Leave out the parameters of units of another stream, whose result the branch only reads.
+
+        Streams take turns (language and vision, say), so another's layers may have run after x_l
+        was made, and be above the fork in the graph, though x_l does not go into them.
+        """
+        elsewhere = {
+            unit.total.node
+            for unit in self.units
+            if unit.total.node in walk.reached and unit.total.node not in split.interior
+        }
+        if not elsewhere:
+            return split
+        own = walk.parameters_short_of(elsewhere)
+        return replace(split, branch_parameters=tuple(p for p in split.branch_parameters if p in own))
+
+    def _note_hidden(self, first: Tensor, second: Tensor) -> None:
+        """Say of an addition with an operand without history why nothing can be measured there."""
+        if first.ndim < 2 or not first.is_floating_point():
+            return
+        if not torch.is_grad_enabled():
+            reason = "it runs without gradients: inside torch.no_grad, or an autograd Function of its own"
+        elif not first.requires_grad or not second.requires_grad:
+            reason = "an operand needs no gradient: a constant, or made of frozen parameters and integers"
+        else:
+            reason = "an operand is a parameter"
+        name = self.running[-1] if self.running else ""
+        self.passed_over.append(PassedOver(name, reason, _line(), tuple(first.shape)))
 
 
 def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
@@ -286,12 +271,12 @@ def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Ten
     return first, second
 
 
-def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
-    """Return the operands of an addition of two tensors of one shape that both have a history."""
-    operands = summands(args, kwargs)
-    if operands is None or any(operand.grad_fn is None for operand in operands):
-        return None
-    return operands
+def _line() -> str:
+    """Return Python module and line of the addition that is being made."""
+    frame = sys._getframe(1)  # noqa: SLF001 - CPython's, like the whole of torch's tracing
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_MACHINERY):
+        frame = frame.f_back
+    return f"{frame.f_globals.get('__name__', '?')}:{frame.f_lineno}"
 
 
 def is_view(value: Tensor) -> bool:

@@ -257,7 +257,31 @@ def test_explain_lists_units_and_what_was_passed_over(cli) -> None:
     assert max(map(len, result.stdout.splitlines())) <= 80
     value = json.loads(cli("probe", *SMALL, "--explain", "--format", "json").stdout)
     assert [unit["index"] for unit in value["units"]] == list(range(9))
+    for unit in value["units"]:
+        assert set(unit["explanation"]) == {"addition", "fork", "shortcut", "branch", "why"}
+        assert unit["explanation"]["why"] in " ".join(result.stdout.split())
+    assert value["passed_over"] == []
+    rows = cli("probe", *SMALL, "--explain", "--format", "csv").stdout.splitlines()
+    assert len(rows) == 10
+    assert rows[0].endswith("why_addition,why_fork,why_shortcut,why_branch,why_why")
     assert not Path("runs").exists()
+
+
+def test_explain_says_why_there_is_no_unit(cli) -> None:
+    """Where there is no unit, each addition and the reason are printed all the same, before the error."""
+    network = ("--model", "torchvision:squeezenet1_1", "--input-shape", "3,64,64", "--batch-size", "2")
+    result = cli("probe", *network, "--explain")
+    assert result.status == 2
+    assert "no residual units" in result.stdout
+    assert "SqueezeNet has no residual unit" in result.stderr
+    named = ("--model", "resnet8", "--width", "4", "--batch-size", "2", "--units", "stage9")
+    result = cli("probe", *named, "--explain", "--format", "json")
+    assert result.status == 2
+    value = json.loads(result.stdout)
+    assert value["units"] == []
+    reasons = {over["reason"] for over in value["passed_over"]}
+    assert reasons == {"it is not among the units that were asked for"}
+    assert all(over["where"].startswith("gradflow.models.unit:") for over in value["passed_over"])
 
 
 def test_self_test_passes_on_the_zoo(cli) -> None:

@@ -74,9 +74,21 @@ def test_no_run_is_explained(cli) -> None:
 
 
 def test_damaged_run_is_named(two_runs: None, cli) -> None:
-    """A damaged record is refused by name, and no page is written."""
+    """A damaged record is refused by name; the page shows the rest and says so; the status is 2."""
     table = Path("runs/preact20-1/units.parquet")
     table.write_bytes(table.read_bytes()[:-10])
+    result = cli("report")
+    assert result.status == 2
+    assert "error: the record 'preact20-1' is damaged" in result.stderr
+    page = Path(result.stdout.strip()).read_text(encoding="utf-8")
+    assert "the record &#39;preact20-1&#39; is damaged" in page
+    assert "resnet20 [width 4] (untrained)" in page
+
+
+def test_nothing_but_damaged_runs(two_runs: None, cli) -> None:
+    """Where no record can be read, no page is written."""
+    for table in Path("runs").glob("*/units.parquet"):
+        table.write_bytes(table.read_bytes()[:-10])
     error = cli("report").error
     assert "runs/preact20-1" in error
     assert "damaged" in error

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gradflow import build_model, check
 from gradflow.determinism import seeded as seed
-from gradflow.equations import flows, held, rewriting, shortcut_gains
+from gradflow.equations import flows, held, rewriting, shortcut_gains, tensors
 from gradflow.equations.contributions import contribution_norms
 from gradflow.equations.evaluation import evaluate
 from gradflow.probing.capture import Capture, captured
@@ -140,7 +140,7 @@ def test_a_changed_factor_is_caught(combine: Callable, unit: int, monkeypatch) -
         off = held.multiplication_by(1 + THOUSANDTH, dtype)
         return held.Held((*found.steps, off))
 
-    monkeypatch.setattr(flows, "held_shortcut", spoilt)
+    monkeypatch.setattr(tensors, "held_shortcut", spoilt)
     found = failures(combine, "678")
     assert found["6", "forward"] == {(unit, unit + 1)}
     for statement in (("7", "forward"), ("8", "telescoped"), ("8", "blocked")):
@@ -150,13 +150,13 @@ def test_a_changed_factor_is_caught(combine: Callable, unit: int, monkeypatch) -
 @pytest.mark.parametrize("unit", [0, 2, 3])
 def test_a_changed_relu_mask_is_caught(unit: int, monkeypatch) -> None:
     """One D off by a thousandth fails the masked forms where it is in them, and nothing else."""
-    real = flows.Tensors.mask
+    real = tensors.Tensors.mask
 
     def spoilt(self, index):
         mask = real(self, index)
         return mask * (1 + THOUSANDTH) if index == unit else mask
 
-    monkeypatch.setattr(flows.Tensors, "mask", spoilt)
+    monkeypatch.setattr(tensors.Tensors, "mask", spoilt)
     found = failures(masked, "12345678")
     for statement in (("4", "masked"), ("5", "masked telescoped"), ("8", "masked blocked")):
         assert holding(found[statement], unit), statement
@@ -199,7 +199,7 @@ def test_a_changed_convolution_is_caught(element: str, monkeypatch) -> None:
         apply = last.apply
         return held.Held((*steps, dataclasses.replace(last, apply=lambda u: change(apply(u)))))
 
-    monkeypatch.setattr(flows, "held_shortcut", spoilt)
+    monkeypatch.setattr(tensors, "held_shortcut", spoilt)
     assert failed(check(model, images, targets, equations="67").checks) == {"6", "7"}
 
 

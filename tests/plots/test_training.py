@@ -46,7 +46,7 @@ def test_curves_and_surfaces_show_the_numbers() -> None:
     drawn = error.lines[1].get_xydata()
     np.testing.assert_allclose(drawn[np.isfinite(drawn[:, 1])], [[20, 40.0], [40, 40.0]])
     np.testing.assert_allclose(loss.lines[0].get_ydata(), 2.0 / np.arange(1, LENGTH + 1))
-    (surface,) = norms.collections
+    (surface,) = norms.images
     values = np.asarray(surface.get_array()).reshape(6, len(MEASURED))
     np.testing.assert_allclose(values, np.outer(np.arange(1, 7), 0.5 ** np.arange(4)))
     assert shares.get_xlabel() == "iteration"

@@ -133,6 +133,119 @@ def test_reentrant_checkpointing_is_refused_by_name() -> None:
     F.cross_entropy(model(rows()), labels()).backward()
 
 
+def _compiled(model: nn.Module) -> nn.Module:
+    return torch.compile(model, backend="eager")
+
+
+def _compiled_in_place(model: nn.Module) -> nn.Module:
+    model.compile(backend="eager")
+    return model
+
+
+def _compiled_in_parts(model: nn.Module) -> nn.Module:
+    model.branches[1] = torch.compile(model.branches[1], backend="eager")
+    model.branches[2].compile(backend="eager")
+    return model
+
+
+# torch asks its own tensors for what they have not while it compiles a part of a network.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.parametrize("compiled", [_compiled, _compiled_in_place, _compiled_in_parts])
+@pytest.mark.parametrize("given", ["compiled", "eager"])
+def test_compiled_networks_run_uncompiled_in_measured_steps_only(
+    compiled: Callable[[nn.Module], nn.Module], given: str
+) -> None:
+    """The eager module beneath is measured, also if it ran compiled before; other steps run compiled."""
+    ran: list[bool] = []
+
+    def combine(x: Tensor, f: nn.Module) -> Tensor:
+        ran.append(torch.compiler.is_compiling())
+        return x + f(x)
+
+    expected = gradflow.probe(seeded(Chain), rows(), labels())
+    network = seeded(lambda: Chain(combine))
+    model = compiled(network)
+    recorder = gradflow.Recorder(model if given == "compiled" else network, every=2, iteration=1)
+    with recorder:
+        for step in range(2):
+            if step == 1:
+                ran.clear()  # it was traced before, and is not run by Python again
+            F.cross_entropy(model(rows()), labels()).backward()
+            model.zero_grad()
+            recorder.step()
+        assert ran == [False] * 3
+    assert recorder.record.steps["iteration"].tolist() == [2]
+    assert recorder.record.units["grad_in_norm"].tolist() == pytest.approx(
+        expected.units["grad_in_norm"].tolist(), rel=1e-6
+    )
+
+
+def test_transforms_of_torch_func_are_refused() -> None:
+    """`torch.func.grad` calls no backward; a functional call on other parameters has none of the model's."""
+    model = seeded(Chain)
+    parameters = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
+
+    def loss(parameters: dict[str, Tensor]) -> Tensor:
+        return F.cross_entropy(torch.func.functional_call(model, parameters, (rows(),)), labels())
+
+    expected = torch.func.grad(loss)(parameters)
+    with gradflow.Recorder(model, every=2) as recorder:
+        with pytest.raises(ProbeError, match=r"Chain runs inside a transform of torch.func"):
+            torch.func.grad(loss)(parameters)
+        with pytest.raises(ProbeError, match=r"not its own \(torch.func.functional_call\)"):
+            loss(parameters)
+        loss(dict(model.named_parameters())).backward()  # its own are its own, whoever calls
+        recorder.step()
+        found = torch.func.grad(loss)(parameters)  # between measured steps it is nobody's business
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert len(recorder.record.units) == 3
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["without a scaler", "with a scaler"])
+def test_half_precision(scaled: bool) -> None:
+    """Under autocast in float16 numbers are near those of float32, whatever the loss is multiplied by."""
+    expected = gradflow.probe(seeded(Chain), rows(), labels())
+    model = seeded(Chain)
+    scaler = torch.amp.GradScaler("cpu", init_scale=256.0, enabled=scaled)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradflow.Recorder(model, every=1, scaler=scaler) as recorder:
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = F.cross_entropy(model(rows()), labels())
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+        scaler.step(optimizer)
+        scaler.update()
+        recorder.step()
+    for column in ("x_norm", "grad_in_norm", "grad_branch_norm", "param_grad_norm"):
+        assert recorder.record.units[column].tolist() == pytest.approx(
+            expected.units[column].tolist(), rel=2e-2
+        )
+    assert any("before they were clipped or applied" in note for note in recorder.record.meta["notes"])
+
+
+def test_half_precision_that_overflows() -> None:
+    """Gradients that leave float16 are counted where they do; the step that the scaler skips is marked."""
+    model = seeded(Chain)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with gradflow.Recorder(model, every=1, scaler=scaler) as recorder:
+        with torch.autocast("cpu", dtype=torch.float16):
+            loss = F.cross_entropy(model(rows()), labels())
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        recorder.step()
+    record = recorder.record
+    assert (record.units["nonfinite"] > 0).all()
+    assert record.units["grad_in_norm"].isna().all()
+    assert np.isfinite(record.units["x_norm"]).all()
+    assert record.steps["param_grad_norm"].isna().all()
+    assert any("iteration 0 the scaled gradient was not finite" in note for note in record.meta["notes"])
+    assert all(map(torch.equal, before, model.parameters()))  # it was skipped
+
+
 def test_a_loss_that_is_no_number_is_refused() -> None:
     """A loss of several numbers is said to be that; between measured steps it is nobody's business."""
     model = Chain()

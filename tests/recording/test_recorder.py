@@ -28,6 +28,7 @@ from small_networks import (
 )
 from small_networks import seeded as built
 from torch import Tensor, nn
+from torch._dynamo import eval_frame
 from torch.nn import functional as F
 from torch.nn.modules import module as torch_module
 from torch.overrides import TorchFunctionMode
@@ -98,6 +99,7 @@ def attached(model: nn.Module) -> dict[str, int]:
             found[kind] = len(hooks)
     found["function modes"] = torch._C._len_torch_function_stack()
     found["dispatch modes"] = torch._C._len_torch_dispatch_stack()
+    found["compiled code runs eagerly"] = int(eval_frame._stance.stance != "default")
     found["saved-tensor hooks"] = int(torch._C._autograd._top_saved_tensors_default_hooks(True) is not None)
     return found
 
@@ -338,6 +340,8 @@ def test_a_model_that_raises(backward: bool) -> None:
     assert attached(model) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")
 def test_refusals(tmp_path: Path) -> None:
     """What cannot be measured is refused in one line, when it can be known and never in silence."""
     model = built(Chain)
@@ -358,8 +362,10 @@ def test_refusals(tmp_path: Path) -> None:
         pass
     with pytest.raises(ProbeError, match=r"one torch.nn.Module, not list; make a recorder for each"):
         gradflow.Recorder([model, model])
-    with pytest.raises(ProbeError, match="the model is compiled"):
-        gradflow.Recorder(torch.compile(model))
+    with pytest.raises(ProbeError, match=r"DataParallel, which runs copies .*DistributedDataParallel"):
+        gradflow.Recorder(nn.DataParallel(model))
+    with pytest.raises(ProbeError, match=r"'0' is TorchScript, which cannot be measured"):
+        gradflow.Recorder(nn.Sequential(torch.jit.trace(model, rows())))
     for every in (0, -1, 2.5, True):
         with pytest.raises(ProbeError, match="every must be a whole number of at least 1"):
             gradflow.Recorder(model, every=every)
@@ -422,12 +428,14 @@ def test_two_networks_at_once() -> None:
     """Two recorders on two models in one loop each measure their own, whichever is told of a step first."""
     models = built(Chain), built(Chain, seed=1)
     expected = [gradflow.probe(model, rows(), labels()) for model in models]
-    with gradflow.Recorder(models[0], every=1) as first, gradflow.Recorder(models[1], every=1) as second:
+    with gradflow.Recorder(models[0], every=2) as first, gradflow.Recorder(models[1], every=2) as second:
         for model in models:
             F.cross_entropy(model(rows()), labels()).backward()
         first.step()
+        assert eval_frame._stance.stance == "force_eager"  # the second is still to be measured
         second.step()
     assert torch._C._len_torch_function_stack() == 0
+    assert eval_frame._stance.stance == "default"
     for recorder, probed in zip((first, second), expected, strict=True):
         assert recorder.record.units["grad_in_norm"].tolist() == pytest.approx(
             probed.units["grad_in_norm"].tolist(), rel=1e-6

@@ -294,3 +294,49 @@ def test_reentrant_checkpointing_is_refused_with_the_way_out() -> None:
     ):
         with pytest.raises(GradflowError, match="use_reentrant=False"):
             find_units(Chain(unit), rows())
+
+
+class AsksForGradients(Chain):
+    """A network that wants a gradient of its input, as wav2vec 2.0 does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.requires_grad = True
+        assert x.requires_grad
+        return super().forward(x)
+
+
+def test_networks_that_ask_for_a_gradient_of_their_input() -> None:
+    """An input that has been given a history needs one already, so that asking for it is no error."""
+    assert len(find_units(AsksForGradients(), rows())) == 3
+    x = (rows() * 1).requires_grad_()
+    with pytest.raises(RuntimeError, match="leaf"):  # torch's own error, which this is about
+        (2 * x).requires_grad = True
+
+
+class Recurrence(nn.Module):
+    """h + F(h, x_t) over the columns of x, with the same weights or with others at each step.
+
+    Args:
+        shared: whether with the same ones.
+    """
+
+    def __init__(self, *, shared: bool) -> None:
+        super().__init__()
+        self.begin = nn.Linear(1, WIDTH)
+        cells = [nn.Linear(WIDTH + 1, WIDTH) for _ in range(WIDTH)]
+        self.cells = nn.ModuleList(cells[:1] * WIDTH if shared else cells)
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = x.tanh()
+        h = self.begin(columns[:, :1])
+        for step, cell in enumerate(self.cells):
+            h = h + torch.tanh(cell(torch.cat([h, columns[:, step : step + 1]], 1)))
+        return h
+
+
+def test_recurrences_are_told_by_their_weights() -> None:
+    """With weights of their own the steps are layers; with shared ones all but the first are passed over."""
+    assert len(find_units(Recurrence(shared=False), rows())) == WIDTH
+    found = find_units(Recurrence(shared=True), rows())
+    assert len(found) == 1
+    assert [over.reason.partition(":")[0] for over in found.passed_over] == ["a recurrence"] * (WIDTH - 1)

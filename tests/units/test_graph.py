@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from gradflow.units.classification import function_name, operation, split_addition
-from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, between, edges_into, find_fork
+from gradflow.units.classification import split_addition
+from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, between, depends_on, edges_into, find_fork
+from gradflow.units.operations import function_name, is_product_of_values, operation
 
 
 @pytest.fixture
@@ -65,6 +66,62 @@ def test_shared_nodes_belong_to_both(x: Tensor, weight: Tensor) -> None:
     assert split.mixed
     assert split.shortcut == "gated"
     assert set(split.branch_parameters) == {weight, own}
+
+
+def test_what_was_made_before_the_fork_is_a_side_input(x: Tensor, weight: Tensor) -> None:
+    """A branch may read a value from before the fork: the fork stays the shortcut's."""
+    context = torch.tanh(x @ weight)
+    signal = torch.relu(x)
+    walk = walk_from(signal, signal @ weight * context)
+    assert walk.fork == Port.of(signal)
+    assert walk.side_inputs == {context.grad_fn}
+    assert walk.reads_beside == SECOND
+    assert {operation(node) for node in walk.reached} == {"Mm", "Mul"}
+    split = split_addition(walk)
+    assert (split.shortcut, split.side_inputs) == ("identity", {context.grad_fn})
+
+
+def test_what_was_made_after_the_fork_is_none(x: Tensor, weight: Tensor) -> None:
+    """A bias that the branch makes of a parameter is above the fork, though x_l does not go into it."""
+    bias = torch.tanh(weight)
+    walk = walk_from(x, torch.relu(x @ weight) * bias)
+    assert walk.fork == Port.of(x)
+    assert not walk.side_inputs
+    assert bias.grad_fn in walk.reached
+    assert {operation(node) for node in split_addition(walk).interior} == {"Mm", "Relu", "Mul"}
+
+
+def test_both_operands_may_not_read_beside_the_fork(x: Tensor, weight: Tensor) -> None:
+    """Where each operand reads another value from before, the fork lies before both of them."""
+    left, right = torch.tanh(x), torch.sigmoid(x)
+    signal = torch.relu(x)
+    walk = walk_from(signal * left, (signal @ weight) * right)
+    assert walk.fork == Port.of(x)
+
+
+def test_dependence_is_found_along_any_path(x: Tensor, weight: Tensor) -> None:
+    """A value depends on what it was made of, and on nothing beside that."""
+    first, second = torch.tanh(x), torch.relu(x)
+    made = (first @ weight).exp()
+    assert depends_on(Port.of(made), first.grad_fn)
+    assert depends_on(Port.of(made), x.grad_fn)
+    assert not depends_on(Port.of(made), second.grad_fn)
+
+
+def test_parameters_short_of_a_node(x: Tensor, weight: Tensor) -> None:
+    """Parameters that can only be reached through a node are not among those short of it."""
+    other = torch.randn(3, 3, requires_grad=True)
+    inner = x @ other
+    walk = walk_from(x, torch.relu(inner) @ weight)
+    assert walk.parameters_short_of(set()) == {weight, other}
+    assert walk.parameters_short_of({inner.grad_fn}) == {weight}
+
+
+def test_a_product_of_two_values_is_no_projection(x: Tensor, weight: Tensor) -> None:
+    """Attention's scores are a product of values; a weight that is moved about is none."""
+    assert is_product_of_values((torch.tanh(x) @ torch.relu(x)).grad_fn)
+    assert not is_product_of_values((torch.tanh(x) @ weight.t()).grad_fn)
+    assert not is_product_of_values((torch.tanh(x) @ weight.detach()).grad_fn)
 
 
 def test_nodes_and_edges_between_two_values(x: Tensor) -> None:

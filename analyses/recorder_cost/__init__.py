@@ -1,0 +1,1 @@
+"""What a recorder's measured step costs, beside other tools on the same work."""

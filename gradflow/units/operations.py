@@ -1,0 +1,117 @@
+"""What the nodes of the autograd graph are called, and what kinds of operation there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+import torch
+from torch.autograd.graph import Node
+
+from gradflow.units.graph import is_leaf
+
+LAYOUT = {
+    "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Repeat", "Clone",
+    "ToCopy", "Alias", "Squeeze", "Unsqueeze", "AsStrided", "Unflatten", "Contiguous",
+    "BackwardHookFunction",  # stands where somebody's full backward hook on a module is
+}  # fmt: skip
+"""Nodes that move values or change their type, and compute nothing."""
+
+NORMALISATION = {
+    "NativeBatchNorm": "batch_norm", "CudnnBatchNorm": "batch_norm", "MiopenBatchNorm": "batch_norm",
+    "BatchNormWithUpdate": "batch_norm", "NativeLayerNorm": "layer_norm", "NativeGroupNorm": "group_norm",
+    "FusedRmsNorm": "rms_norm",
+}  # fmt: skip
+"""Normalisations, and what they are called in a record."""
+
+PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Mm", "Bmm", "Linear"}
+PADDING = {"ConstantPadNd", "Cat", "Constant"}
+SUBSAMPLING = {
+    "Slice", "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D",
+}  # fmt: skip
+SCALING = {"Mul", "Div"}
+GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
+SLICES = {"Slice", "Select", "Narrow"}
+SWITCHES = {"Sigmoid", "Hardsigmoid", "Softmax"}
+FOURIER = {"FftC2C", "FftR2C", "FftC2R"}
+DROPOUT = {"NativeDropout", "FusedDropout"}
+
+ON_A_SHORTCUT = (
+    LAYOUT | set(NORMALISATION) | PROJECTION | PADDING | SUBSAMPLING | SCALING | GATE | DROPOUT | {"Roll"}
+)
+"""All that may stand on a shortcut."""
+
+RESCALING = LAYOUT | set(NORMALISATION) | SCALING | {
+    "Add", "Sub", "Addcmul", "LinalgVectorNorm", "Norm", "Mean", "Sum", "Var", "Std", "Pow", "Sqrt", "Rsqrt",
+    "ClampMin", "Clamp", "Maximum",
+}  # fmt: skip
+"""What a normalisation is written with: a branch of nothing else only scales and shifts x_l."""
+
+
+def operation(node: Node) -> str:
+    """Return the name of a node's operation: 'Relu' for ReluBackward0."""
+    return _operation(node.name())
+
+
+@lru_cache(maxsize=1024)
+def _operation(name: str) -> str:
+    return re.sub(r"Backward\d*$", "", name.removeprefix("torch::autograd::"))
+
+
+def words_for(nodes: Iterable[Node]) -> list[str]:
+    """Return what each of `nodes` computes, in words such as 'batch_norm'; moving values is nothing."""
+    names = [operation(node) for node in nodes]
+    return [
+        NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+        for name in names
+        if name not in LAYOUT
+    ]
+
+
+def function_name(nodes: list[Node]) -> str:
+    """Name the function that `nodes` compute, in their order, such as 'identity' or 'batch_norm+relu'."""
+    words = words_for(nodes)
+    if len(words) > 3:
+        return "other"
+    return "+".join(words) or "identity"
+
+
+def projections(nodes: Iterable[Node]) -> list[Node]:
+    """Return those of `nodes` that multiply a value by a weight."""
+    return [node for node in nodes if operation(node) in PROJECTION and not is_product_of_values(node)]
+
+
+def is_product_of_values(node: Node) -> bool:
+    """Whether `node` multiplies two values of the forward pass, as attention's scores are made."""
+    if operation(node) not in {"Bmm", "Mm"}:
+        return False
+    return all(origin is not None and not is_made_of_leaves(origin) for origin, _ in node.next_functions)
+
+
+def is_made_of_leaves(node: Node) -> bool:
+    """Whether nothing but a parameter, moved about or looked up, goes into `node`."""
+    while not is_leaf(node):
+        origins = [origin for origin, _ in node.next_functions if origin is not None]
+        if len(origins) != 1 or operation(node) not in LAYOUT | {"Embedding"}:
+            return False
+        node = origins[0]
+    return True
+
+
+def is_frozen(node: Node) -> bool:
+    """Whether a projection's weight has no history: all that it hands a gradient to is its input."""
+    return sum(origin is not None for origin, _ in node.next_functions) == 1
+
+
+def has_gate(nodes: Iterable[Node]) -> bool:
+    """Whether a gate's sigmoid is among `nodes`."""
+    return any(operation(node) == "Sigmoid" for node in nodes)
+
+
+def multiplies_by_mask(node: Node) -> bool:
+    """Whether `node` multiplies by a tensor that has no gradient: a dropout mask, not a scale."""
+    if operation(node) != "Mul" or sum(origin is not None for origin, _ in node.next_functions) != 1:
+        return False
+    masks = [getattr(node, name, None) for name in ("_saved_self", "_saved_other")]
+    return any(isinstance(mask, torch.Tensor) and mask.numel() > 1 for mask in masks)

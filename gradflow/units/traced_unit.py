@@ -1,0 +1,124 @@
+"""What a forward pass shows: units, additions that are none, and values for whoever wants to see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradflow.units.classification import Split
+from gradflow.units.graph import Edge, Port
+
+
+@dataclass(eq=False)
+class TracedUnit:
+    """One residual unit of one forward pass, with its places in the autograd graph.
+
+    Attributes:
+        index: 0-based order of execution.
+        name: qualified name of the module in whose forward the addition stands.
+        fork: x_l.
+        total: y_l, the result of the addition; for a named block its output.
+        out: x_{l+1}, read at the next unit's fork.
+        shortcut: what h is; 'none' for a named block.
+        post_activation: what f is.
+        shape: shape of y_l.
+        split: how the addition came apart; None for a named block.
+        branch_edges: edges along which the branch's part of ∂E/∂x_l flows into the fork.
+        interior: nodes between the fork and y_l.
+        branch_parameters: leaves of the branch.
+        shortcut_parameters: leaves of the shortcut.
+        where: Python module and line of the addition; empty for a named block.
+    """
+
+    index: int
+    name: str
+    fork: Port
+    total: Port
+    shortcut: str
+    shape: torch.Size
+    split: Split | None
+    branch_edges: tuple[Edge, ...]
+    interior: frozenset[Node]
+    branch_parameters: tuple[Tensor, ...]
+    shortcut_parameters: tuple[Tensor, ...]
+    post_activation: str = "identity"
+    where: str = ""
+    out: Port = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.out = self.total
+
+    def operand(self, index: int) -> tuple[Port, float]:
+        """Return operand `index` of the addition, and what the addition multiplies it by.
+
+        That is 1, but for the second operand of ``torch.add(…, alpha=…)``.
+        """
+        node, output = self.total.node.next_functions[index]
+        assert node is not None, "an operand of a residual addition has a history"
+        alpha = getattr(self.total.node, "_saved_alpha", 1) if index == 1 else 1
+        return Port(node, output), float(alpha)
+
+    @property
+    def branch_output(self) -> tuple[Port, float]:
+        """Where F(x_l) comes from, up to a factor, and the factor; a named block's F is all of it."""
+        return (self.total, 1.0) if self.split is None else self.operand(1 - self.split.shortcut_operand)
+
+    @property
+    def shortcut_is_fork(self) -> bool:
+        """Whether x_l itself is an operand of the addition, with nothing on its way."""
+        if self.split is None:
+            return False
+        return self.operand(self.split.shortcut_operand)[0] == self.fork
+
+
+@dataclass(frozen=True)
+class PassedOver:
+    """An addition (or a named block) that is not measured, and why.
+
+    Attributes:
+        name: qualified name of the module in whose forward it stands.
+        reason: why it is not measured.
+        where: Python module and line of the addition; empty for a named block.
+        shape: of the sum; empty for a named block.
+    """
+
+    name: str
+    reason: str
+    where: str = ""
+    shape: tuple[int, ...] = ()
+
+
+class Observer(Protocol):
+    """What may be done with the values of a forward pass while they exist."""
+
+    def fork_value(self, port: Port, value: Tensor) -> None:
+        """See a value that is used a second time: it may turn out to be a fork."""
+
+    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+        """See h(x_l) (None for a named block) and F(x_l), before the addition."""
+
+    def total(self, unit: TracedUnit, value: Tensor) -> None:
+        """See y_l."""
+
+    def out_value(self, port: Port, value: Tensor) -> None:
+        """See f(y_l), where f is what it was in the unit before."""
+
+
+class Bystander:
+    """An observer that looks at no value."""
+
+    def fork_value(self, port: Port, value: Tensor) -> None:
+        """Ignore the value."""
+
+    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+        """Ignore the values."""
+
+    def total(self, unit: TracedUnit, value: Tensor) -> None:
+        """Ignore the value."""
+
+    def out_value(self, port: Port, value: Tensor) -> None:
+        """Ignore the value."""

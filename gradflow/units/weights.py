@@ -1,0 +1,40 @@
+"""When a network used each of its weights: what tells a recurrence from depth.
+
+A recurrent cell h_t = h_{t−1} + F(h_{t−1}, x_t) is written as a residual unit is. But its weights
+are the ones that made h_{t−1}, and its branch reads another input at each step. Layers that
+share their weights and read nothing but x_l are units: such a network is deep, and merely small.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.autograd.graph import Node
+
+from gradflow.units.classification import Split
+from gradflow.units.graph import depends_on, order
+
+
+class WeightUses:
+    """The uses of each weight in a forward pass, in order."""
+
+    def __init__(self) -> None:
+        self._uses: dict[Tensor, list[Node]] = {}
+
+    def note(self, weight: Tensor, result: Tensor) -> None:
+        """Remember that `result` was made with `weight`."""
+        if weight.ndim > 1 and result.grad_fn is not None:
+            self._uses.setdefault(weight, []).append(result.grad_fn)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._uses.clear()
+
+    def recur_in(self, split: Split) -> bool:
+        """Whether x_l was itself made with all of the branch's weights."""
+        limit = order(split.fork.node)
+        weights = [parameter for parameter in split.branch_parameters if parameter.ndim > 1]
+        for weight in weights:
+            earlier = [node for node in self._uses.get(weight, ()) if order(node) < limit]
+            if not earlier or not depends_on(split.fork, earlier[-1]):
+                return False
+        return bool(weights)

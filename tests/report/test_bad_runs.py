@@ -1,0 +1,159 @@
+"""Runs that cannot be shown, or show nothing: the page says so, and so does whoever made it."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from _records import make_record
+
+from gradflow import plots
+from gradflow.errors import IncompleteReportError, RecordError
+from gradflow.record import SCHEMA_VERSION, Record
+from gradflow.record.files import sha256
+from gradflow.report import write_report
+from gradflow.report.comparability import find_empty, find_mixed_versions
+from gradflow.report.page import render_page
+from gradflow.report.runs import load_runs, load_usable
+
+
+def save(folder: Path, name: str, record: Record | None = None) -> Path:
+    """Save a record, a good one if none is given, as the run `name`; return its directory."""
+    (record or make_record(name, stages=(3, 3))).save(folder / name)
+    return folder / name
+
+
+def rewrite_head(run: Path, **changes: object) -> None:
+    """Change `record.json`, digests of metadata included, as another version of gradflow would write it."""
+    head = json.loads((run / "record.json").read_text()) | changes
+    head["meta_sha256"] = sha256(json.dumps(head["meta"], sort_keys=True, ensure_ascii=False).encode())
+    (run / "record.json").write_text(json.dumps(head))
+
+
+def save_damaged(folder: Path) -> None:
+    """Save a run whose table of units lost its end."""
+    table = save(folder, "damaged") / "units.parquet"
+    table.write_bytes(table.read_bytes()[:-8])
+
+
+def save_newer(folder: Path) -> None:
+    """Save a run as a later gradflow would."""
+    rewrite_head(save(folder, "newer"), schema_version=SCHEMA_VERSION + 1)
+
+
+def save_older(folder: Path) -> None:
+    """Save a run as an earlier gradflow would, that had no survival."""
+    run = save(folder, "older")
+    table = pq.read_table(run / "units.parquet")
+    pq.write_table(
+        table.drop_columns([name for name in table.column_names if "survival" in name]), run / "units.parquet"
+    )
+    head = json.loads((run / "record.json").read_text())
+    head["tables"]["units"]["sha256"] = sha256((run / "units.parquet").read_bytes())
+    meta = head["meta"] | {"schema_version": 0}
+    rewrite_head(run, tables=head["tables"], meta=meta, schema_version=0)
+
+
+def save_diverged(folder: Path) -> None:
+    """Save a run of nothing finite."""
+    record = make_record("diverged", stages=(3, 3), checks=False)
+    floats = [name for name in record.units if record.units[name].dtype == np.float64]
+    units = record.units.assign(**dict.fromkeys(floats, np.nan)).assign(nonfinite=7)
+    save(folder, "diverged", Record(units, meta=record.meta))
+
+
+@dataclass(frozen=True)
+class Made:
+    """A report on a good run and several bad ones: its error, its page as one reads it, and its directory."""
+
+    error: str
+    page: str
+    out: Path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Write one report on all of them, for they do not get in each other's way."""
+    folder = tmp_path_factory.mktemp("somebody's own place")
+    save(folder / "runs", "good")
+    for save_bad in (save_damaged, save_newer, save_older, save_diverged):
+        save_bad(folder / "runs")
+    save(folder / "runs", "empty", Record(meta=make_record(stages=(1,)).meta))
+    with pytest.raises(IncompleteReportError, match="the page says so, and shows the rest") as raised:
+        write_report([folder / "runs"], folder / "out")
+    page = html.unescape(raised.value.page.read_text(encoding="utf-8"))
+    return Made(str(raised.value), page, folder / "out")
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "the record 'damaged' is damaged: units.parquet is not the file that was written",
+        f"the record 'newer' has schema version {SCHEMA_VERSION + 1}, and this gradflow reads up to",
+        "the record 'empty' has no residual unit to report on",
+        "diverged (untrained) has no finite norm in any unit of its last iteration",
+    ],
+)
+def test_what_cannot_be_shown_is_said(why: str, made: Made) -> None:
+    """It is named on the page and in an error, without the place where somebody keeps it."""
+    assert why in made.error
+    assert why in made.page
+    assert "Not everything that was asked for is here" in made.page
+    assert "somebody's own place" not in made.page
+
+
+def test_the_rest_is_shown(made: Made) -> None:
+    """Runs that can be read are there; one of nothing finite has figures without it, and its count."""
+    assert "good (untrained)" in made.page
+    assert "no value for diverged (untrained): null, or not finite" in made.page
+    assert "42 elements were NaN or infinite" in made.page
+    readable = made.page[: made.page.index('<script type="application/json"')].lower()
+    meanings = r'title="[^"]*"|nan or infinite'
+    assert "nan" not in re.sub(meanings, "", readable)
+
+
+def test_mixed_versions_are_said(made: Made) -> None:
+    """A record of an older version is drawn beside current ones, and what it lacks is null."""
+    told = (
+        f"version {SCHEMA_VERSION} in diverged (untrained), good (untrained); version 0 in older (untrained)"
+    )
+    assert f"The records are of different versions: {told}" in made.page
+    assert "no value: there is no shortcut" in (made.out / "report" / "survival.svg").read_text("utf-8")
+
+
+def test_where_nothing_can_be_read_there_is_no_page(tmp_path: Path) -> None:
+    """With every run damaged, nothing is written."""
+    save_damaged(tmp_path / "runs")
+    save_newer(tmp_path / "runs")
+    with pytest.raises(RecordError, match=r"damaged' is damaged") as raised:
+        write_report([tmp_path / "runs"], tmp_path / "out")
+    assert not isinstance(raised.value, IncompleteReportError)
+    assert not (tmp_path / "out").exists()
+
+
+def test_good_runs_have_no_problem(tmp_path: Path) -> None:
+    """The control: of runs that can be read there is nothing to say."""
+    save(tmp_path, "good")
+    save(tmp_path, "better")
+    runs = load_runs([tmp_path])
+    assert load_usable([tmp_path])[1] == find_empty(runs) == find_mixed_versions(runs) == []
+
+
+@pytest.mark.parametrize("name", [b"run-\xff", b"run-\x1b[2J", b"run-\n\x01"])
+def test_names_that_are_no_text(name: bytes, tmp_path: Path) -> None:
+    """A directory's name may be any bytes; what is no text in it is marked, in figures and page."""
+    for number in (b"-1", b"-2"):
+        save(tmp_path, os.fsdecode(name + number), make_record("same", stages=(2,), checks=False))
+    runs = load_runs([tmp_path])
+    assert all("\ufffd" in run.label and run.label.isprintable() for run in runs)
+    svg = plots.figure_to_svg(plots.plot_gradient_norm([run.network for run in runs]))
+    assert len(ET.fromstring(svg)) > 0
+    assert "\ufffd" in render_page(runs, []).encode().decode()
