@@ -17,8 +17,8 @@ UNITS_AT_MOST = 60
 MARKS = {GROWS: "▲", SHRINKS: "▼", BROKEN: "!"}
 """What stands for each way to stand out."""
 
-_NAMED_AT_MOST = 2
-"""Units that a stage's row names; more are counted."""
+_NAMED_AT_MOST = 1
+"""Units that a stage's row has room to name; more are counted."""
 
 _KEYS = ["unit", "name", "stage", "shortcut"]
 _NUMBERS = [
@@ -94,11 +94,11 @@ def _unit_rows(units: pd.DataFrame) -> Table:
 
 def _stage_rows(units: pd.DataFrame) -> Table:
     table = plain_table()
-    table.add_column("stage", justify="right")
+    table.add_column("stage", justify="right", no_wrap=True)
     table.add_column("units", no_wrap=True)
     for heading in ("‖∂E/∂x‖ first", "last", "first/last", "‖b‖/‖s‖", "cosine"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("stand out", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for stage, rows in units.groupby("stage", sort=True):
         first, last = rows["grad_in_norm"].iloc[0], rows["grad_in_norm"].iloc[-1]
         table.add_row(
