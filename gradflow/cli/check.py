@@ -91,7 +91,8 @@ def command(
 
     Where a network is not of an equation's form (post-activation, a projection), the deviation
     is shown as a finding; with the ReLU masks or the shortcuts' factors in place it must hold.
-    The exit status is 1 if a check failed that was expected to hold.
+    The exit status is 1 if a check failed that was expected to hold, and a parameter or a loss that
+    is not finite fails every check.
 
     \b
       gradflow check --model preact164
@@ -105,6 +106,7 @@ def command(
     from gradflow.cli.measuring import measure_and_show
     from gradflow.cli.printing import print_checks
     from gradflow.cli.tables import failed_checks
+    from gradflow.equations.finiteness import NO_CHECK_HOLDS
     from gradflow.equations.verdicts import NOTHING_TO_COMPARE
 
     def one_pass(one: Measurement) -> Record:
@@ -116,6 +118,9 @@ def command(
     for item in record.meta["skipped"]:
         if item["what"].startswith("equation"):
             say(f"{item['what']} skipped: {item['why']}")
+    for note in record.meta["notes"]:
+        if note.endswith(NO_CHECK_HOLDS):
+            say(note)
     as_written = ~record.checks["form"].str.startswith("masked")
     identities = record.checks[record.checks["equation"].isin(["3", "4", "5"]) & as_written]
     if len(identities) and not identities["expected_to_hold"].any():

@@ -64,6 +64,8 @@ def failure_lines(checks: pd.DataFrame, limit: int = 10) -> Iterable[str]:
         why = f"error {number(row.error)} exceeds {number(row.tolerance)}"
         if number(row.error) == "–":
             why = f"no error: {row.finding!s}"
+        elif float(str(row.error)) <= float(str(row.tolerance)):
+            why = f"error {number(row.error)}, but {row.finding!s}"
         where = f"from unit {row.span_start} to {row.span_end}"
         yield f"eq. {row.equation} ({row.form}, {row.dtype}) {where}: {why}"
     if len(failed) > limit:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gradflow.determinism import full_precision
 from gradflow.equations.evaluation import evaluate, skipped
+from gradflow.equations.finiteness import describe_not_finite, none_holds, not_finite
 from gradflow.equations.rewriting import Original, asymmetric_writing
 from gradflow.equations.spans import Span
 from gradflow.equations.verdicts import Row
@@ -54,7 +55,8 @@ def check(
     identity nor acts element by element, a signal's spans begin at the stage's start, and a
     gradient's end at its end, unless others are asked for. Where a network is not of an equation's
     form, the deviation is measured and is a finding, not a failure (`EQUATIONS` says when each
-    must hold). The model is left as it was; the float64 passes run on a copy.
+    must hold). Where a parameter or the loss is not finite no check holds, and all of them fail. The
+    model is left as it was; the float64 passes run on a copy.
 
     Args:
         model: any network with residual units.
@@ -73,7 +75,7 @@ def check(
         meta: as for `probe`.
 
     Returns:
-        the record of `probe`, with its table `checks` filled.
+        the record of `probe`, with its table `checks` filled, and what is not finite among its notes.
 
     Raises:
         ProbeError: if there is no such equation, a span cannot be compared, nothing is there to be
@@ -99,6 +101,7 @@ def check(
     record: Record | None = None
     rows: list[Row] = []
     left_out: list[dict[str, str]] = []
+    spoilt: dict[str, list[str]] = {}
     for dtype in dict.fromkeys(dtypes if dtypes is not None else (own, torch.float64)):
         run = model if dtype == own else _copy(model, own).to(dtype)
         given = inputs if dtype == own else cast(inputs, dtype)
@@ -114,12 +117,14 @@ def check(
             if capture.passes is not None:
                 record = make_record(model, capture.passes, loss_name(loss, targets), bn, meta)
             left_out = skipped(capture, numbers, spans)
-            rows += evaluate(capture, numbers, spans, name, per_sample=per_sample)
+            found = evaluate(capture, numbers, spans, name, per_sample=per_sample)
+            spoilt[name] = not_finite(run, capture.loss, bn)
             original = Original.of(capture)
         del capture  # and with it the graph, whose memory the other writing needs
         if "9" in numbers and spans is None:
             verdicts = asymmetric_writing(run, original, given, aims, loss=loss, bn=bn, dtype=name)
-            rows += [verdict.row(name) for verdict in verdicts]
+            found += [verdict.row(name) for verdict in verdicts]
+        rows += none_holds(found, spoilt[name])
     if not rows:
         raise ProbeError(
             f"there is nothing here to check equation {', '.join(numbers)} on: 1, 2, 3 and 6 are about "
@@ -128,7 +133,11 @@ def check(
         )
     if record is None:
         record = probe(model, inputs, targets, loss=loss, bn=bn, units=units, meta=meta)
-    described = {**record.meta, "skipped": [*record.meta["skipped"], *left_out]}
+    described = {
+        **record.meta,
+        "skipped": [*record.meta["skipped"], *left_out],
+        "notes": [*record.meta["notes"], *describe_not_finite(spoilt)],
+    }
     return replace(record, checks=pd.DataFrame(rows).assign(**record.keys), meta=described)
 
 

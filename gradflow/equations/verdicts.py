@@ -104,9 +104,14 @@ def why_not_backward(capture: Capture, span: Span, *, taps: bool = True) -> Iter
     Args:
         capture: the run.
         span: (l, L).
-        taps: whether what reaches x_l from outside the units matters to it.
+        taps: whether what reaches x_l from outside the units, or y_l from beside f, matters to it.
     """
     if taps and not capture.other.isdisjoint(range(*span)):
         yield "something outside the units also uses x_l"
+    if taps and any(
+        capture.units[index].out != capture.units[index].total
+        for index in capture.before_activation.intersection(range(*span))
+    ):
+        yield "something besides f also uses y_l"
     if not all(capture.units[index].out in capture.gradients for index in range(*span)):
         yield "the loss does not depend on it"

@@ -23,6 +23,7 @@ from gradflow.probing.loss import Loss, root_of
 from gradflow.probing.parts import PartReader, Parts, Place, vjp
 from gradflow.probing.passes import Passes, measured, subject
 from gradflow.probing.reductions import Reducer
+from gradflow.probing.taps import tapped_before_activation
 from gradflow.probing.together import Observers
 from gradflow.probing.traced import TracedForward, ValueKeeper, traced_forward
 from gradflow.units import Inputs, UnitSelection
@@ -43,6 +44,7 @@ class Capture:
         gradients: ∂E/∂x at the same ports as `values`.
         branch_parts: b_l = (∂F/∂x)ᵀ ∂E/∂y_l of each unit; None where nothing arrives.
         other: units at whose fork something arrives from outside the unit.
+        before_activation: units of which something besides f reads y_l.
         samples_coupled: whether batch statistics went into the gradient.
         loss: value of the loss.
         outputs: what the model returned.
@@ -57,6 +59,7 @@ class Capture:
     gradients: dict[Port, Tensor]
     branch_parts: list[Tensor | None]
     other: set[int]
+    before_activation: set[int]
     samples_coupled: bool
     loss: float
     outputs: Any
@@ -222,6 +225,7 @@ def captured(
                 gradients=listener.gradients,
                 branch_parts=listener.branch_parts,
                 other=listener.other,
+                before_activation=tapped_before_activation(traced, root_of(forward.value)),
                 samples_coupled=forward.handling.samples_coupled,
                 loss=float(forward.value.detach()),
                 outputs=forward.outputs,

@@ -130,12 +130,15 @@ CHECKS = (
     Column("dtype", "string", "", "dtype in which both passes ran"),
     Column("error", "float64", "ratio", "‖residual‖ / Σ of the norms of its terms; null if not comparable"),
     Column("tolerance", "float64", "ratio", "largest error that rounding explains (gradflow.tolerances)"),
-    Column("holds", "bool", "", "error ≤ tolerance; not where every term is zero: nothing was compared"),
+    Column(
+        "holds", "bool", "", "error ≤ tolerance; not where every term is zero or the network is not finite"
+    ),
     Column(
         "expected_to_hold",
         "bool",
         "",
-        "whether it must: where the form is right and there is something to compare, or a term is not finite",
+        "whether it must: where the form is right and there is something to compare, or a term, a "
+        "parameter or the loss is not finite",
     ),
     Column("detectable", "float64", "ratio", "relative change of any one term from which on it fails"),
     Column(

@@ -110,6 +110,28 @@ def test_nan_weights_fail(cli, tmp_path) -> None:
     assert "a term is not finite" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("model", "bad", "options"),
+    [
+        ("resnet14", "stage2.1.branch.conv1.weight", ("--equations", "9")),
+        ("preact14", "head.weight", ("--equations", "1,2,3,4")),
+        ("preact14", "stage3.1.branch.conv1.weight", ("--equations", "4", "--spans", "0-2")),
+    ],
+    ids=["nothing is evaluated", "in the head alone", "in another branch"],
+)
+def test_a_nan_that_no_term_sees_fails(cli, tmp_path, model: str, bad: str, options: tuple[str, ...]) -> None:
+    """The status is 1, and one line names the parameter; without the NaN it is 0, and none does."""
+    assert cli("check", "--model", model, *SMALL, *options).status == 0
+    weights = gradflow.build_model(model, width=4).state_dict()
+    weights[bad].view(-1)[0] = float("nan")
+    torch.save(weights, tmp_path / "nan.pt")
+    result = cli("check", "--model", model, *SMALL, *options, "--checkpoint", str(tmp_path / "nan.pt"))
+    assert result.status == 1
+    line = f"gradflow: {bad} and the loss are not finite in float32 and float64, so no check of this network"
+    assert result.stderr.count(line) == 1
+    assert "exceeds" not in result.stdout
+
+
 def test_a_network_of_zeros_is_told(cli, tmp_path) -> None:
     """That 0 = 0 is no agreement: no check holds, none failed, and a line says how many compared nothing."""
     weights = gradflow.build_model("preact20", width=4).state_dict()

@@ -166,3 +166,72 @@ def test_nothing_fails_on_networks_from_elsewhere(case: cases.Counted) -> None:
     expected = checks[checks["expected_to_hold"]]
     assert len(expected) > 10
     assert expected["holds"].all(), expected[~expected["holds"]].to_string()
+
+
+class ReadsBeforeActivation(Chain):
+    """Post-activation units of which the head also reads one y, as a pyramid's does, and f may be wrong.
+
+    Args:
+        tapped: the unit whose y it reads; None for none.
+        wrong: the unit whose f hands back a thousandth too much; None for none.
+        shortcut: λ.
+    """
+
+    def __init__(self, tapped: int | None, wrong: int | None = None, shortcut: float = 1.0) -> None:
+        super().__init__(units=5)
+        self.tapped, self.wrong, self.shortcut = tapped, wrong, shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the head's outputs, with the mean of the y that was read added to them."""
+        x, read = torch.relu(self.stem(x)), torch.zeros(())
+        for index, f in enumerate(self.branches):
+            y = (x if self.shortcut == 1 else self.shortcut * x) + f(x)
+            if index == self.wrong and y.requires_grad:
+                y.register_hook(lambda gradient: 1.001 * gradient)
+            x = torch.relu(y)
+            read = y.mean() if index == self.tapped else read
+        return self.head(x) + read * torch.arange(3)
+
+
+SPANS = [(start, end) for start in range(5) for end in range(start + 1, 6)]
+READ = "something besides f also uses y_l"
+
+
+def masked_sums(model: nn.Module, number: str) -> Any:
+    """Return the rows of a statement's masked sums on all spans."""
+    checks = check(model, rows(), labels(), equations=number, spans=SPANS).checks
+    return checks[checks["form"].isin(["masked telescoped", "masked vjp"])]
+
+
+@pytest.mark.parametrize("tapped", [1, 4])
+@pytest.mark.parametrize(("shortcut", "number"), [(1.0, "5"), (0.5, "8")])
+def test_a_reader_of_y_before_its_relu_is_no_failure(shortcut: float, number: str, tapped: int) -> None:
+    """With the masks in place the gradient is f's alone: spans with such a unit are findings, others hold."""
+    model = seeded(lambda: ReadsBeforeActivation(tapped, shortcut=shortcut))
+    sums = masked_sums(model, number)
+    inside = (sums["span_start"] <= tapped) & (tapped < sums["span_end"])
+    assert set(sums[inside]["finding"]) == {READ}
+    assert not sums[inside]["holds"].any()
+    assert sums[~inside]["expected_to_hold"].all()
+    assert sums[~inside]["holds"].all()
+
+
+def test_a_reader_of_y_is_nothing_to_the_blocked_form() -> None:
+    """What the shortcuts alone hand back is sent from x_L, and no reader sends anything."""
+    model = seeded(lambda: ReadsBeforeActivation(1, shortcut=0.5))
+    checks = check(model, rows(), labels(), equations="8", spans=SPANS).checks
+    blocked = checks[checks["form"] == "masked blocked"]
+    assert len(blocked) == 2 * len(SPANS)
+    assert blocked["expected_to_hold"].all()
+    assert blocked["holds"].all()
+
+
+@pytest.mark.parametrize("tapped", [None, 1])
+def test_a_wrong_backward_of_f_is_no_reader_of_y(tapped: int | None) -> None:
+    """Control: ∂E/∂y_l is off there as well, and that has to fail, also beside a unit that is read."""
+    sums = masked_sums(seeded(lambda: ReadsBeforeActivation(tapped, wrong=3)), "5")
+    off = (sums["span_start"] <= 3) & (sums["span_end"] > 3)
+    read = (sums["span_start"] <= 1) & (sums["span_end"] > 1) & (tapped is not None)
+    assert sums[~read]["expected_to_hold"].all()
+    assert not sums[off]["holds"].any()
+    assert sums[~off & ~read]["holds"].all()
