@@ -62,7 +62,7 @@ def main(
         records = read_records(work, wanted)
         found = ratios(records)
         verdicts = judge_all(found)
-        shown = str(next(iter(records.values())).meta["data"]["name"])
+        shown = str(next(iter(records.values())).meta["data"]["name"]).removeprefix("folder:")
         figure = draw_ratios(found)
         files = {"ratios.svg": figure_to_svg(figure), "ratios.png": figure_to_png(figure)}
         files |= {"ratios.csv": to_csv(found), "verdicts.csv": to_csv(verdicts)}

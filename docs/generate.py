@@ -1,7 +1,7 @@
 """Write the generated pages.
 
 `architectures.md` comes from the table that the tests run on, `command-line.md` from the commands,
-`record.md` from the record's schema.
+`record.md` from the record's schema, and `statements.md` from the statements that a check evaluates.
 
 python docs/generate.py            rewrites the pages
 python docs/generate.py --check    exits 1 where a page is stale
@@ -18,6 +18,7 @@ import click
 
 from gradflow.cli import application
 from gradflow.record import schema_markdown
+from gradflow.statements import EQUATIONS, NUMBERS
 
 DOCS = Path(__file__).parent
 
@@ -93,10 +94,29 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
+def statements() -> str:
+    """Return every statement that can be checked as Markdown."""
+    lines = [
+        "# Every statement",
+        "",
+        "Generated from `gradflow.statements.EQUATIONS`.",
+        "[The mathematics](equations.md) says what letters and forms mean, and when a statement holds.",
+    ]
+    for number in NUMBERS:
+        lines += ["", f"## {'Plain networks' if number == 'plain' else f'Equation {number}'}"]
+        for one in EQUATIONS:
+            if one.number == number:
+                when = one.holds_when if one.holds_when.startswith("always") else f"where {one.holds_when}"
+                lines += ["", f"### {number}, {one.form}", "", f"    {one.formula}", ""]
+                lines += [f"Compared: {one.meaning}. Must hold {when}. Source: {one.source}."]
+    return "\n".join(lines) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "architectures.md": architectures,
     "command-line.md": command_line,
     "record.md": schema_markdown,
+    "statements.md": statements,
 }
 
 

@@ -17,6 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from gradflow.stage_ends import ending_at_additions
+
 CONFIDENCE = 0.95
 """Coverage of every interval."""
 
@@ -48,13 +50,14 @@ def with_shares(units: Frame) -> Frame:
     """Return `units` with what follows from a row alone.
 
     Adds:
-        `backward_gain`: ‖∂E/∂x_l‖ / ‖∂E/∂x_{l+1}‖, the gradient's growth in one unit, towards the input.
+        `backward_gain`: ‖∂E/∂x_l‖ / ‖∂E/∂x_{l+1}‖, the gradient's growth in one unit, towards the input,
+        with x_{l+1} as `gradflow.stage_ends.ending_at_additions` takes it.
         `backward_shortcut_share`: ‖s‖² / (‖s‖² + ‖b‖²), of the gradient's energy on its two ways.
         `forward_branch_share`: ‖F‖² / (‖h‖² + ‖F‖²), of the signal's energy on its two ways; for
         orthogonal ones this is the Var(F_l)/Var(x_{l+1}) of De & Smith 2020 (arXiv:2002.10444).
     """
     return units.assign(
-        backward_gain=_ratio(units["grad_in_norm"], units["grad_out_norm"]),
+        backward_gain=_ratio(units["grad_in_norm"], ending_at_additions(units)["grad_out_norm"]),
         backward_shortcut_share=_energy_share(units["grad_shortcut_norm"], units["grad_branch_norm"]),
         forward_branch_share=_energy_share(units["branch_norm"], units["shortcut_norm"]),
     )
@@ -102,8 +105,8 @@ def depth_trends(units: Frame, quantity: Literal["gradient", "signal"] = "gradie
     In every pass ln(norm) is fitted against depth by least squares; `growth` is the factor from one
     unit to the one before it, so above 1 where gradients grow towards the input. A stage is taken from
     the output of its first unit on, since only from there on the shape stays the same (theory: He et
-    al. 2016, eq. 4 and 5, hold within a stage); the whole network from the first unit's input on.
-    Intervals are over repetitions.
+    al. 2016, eq. 4 and 5, hold within a stage), to its last addition; the whole network from the first
+    unit's input on. Intervals are over repetitions.
 
     Args:
         units: a record's units.
@@ -116,6 +119,7 @@ def depth_trends(units: Frame, quantity: Literal["gradient", "signal"] = "gradie
         positive and finite, these are null.
     """
     before, after = _ENDS[quantity]
+    units = ending_at_additions(units)
     rows: list[dict[str, Any]] = []
     for keys, one_pass in _grouped(units, _KEYS):
         identity = dict(zip(_KEYS, keys, strict=True))

@@ -10,9 +10,12 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import torch
 
+import gradflow
 from gradflow.cli.entry import COMMANDS, run
 from gradflow.record import load_record
+from gradflow.report.story import SOURCES
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -54,6 +57,64 @@ def test_readme_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert (tmp_path / "runs/mine/record.json").is_file()
     for recorded in ("loop", "lightning", "transformers", "accelerate"):
         assert load_record(tmp_path / "runs" / recorded).steps["iteration"].unique().tolist()[:2] == [0, 2]
+
+
+def a_loop() -> dict[str, object]:
+    """Return what the examples of a training loop take for granted."""
+    model = gradflow.build_model("preact20", num_classes=10, seed=0, width=4)
+    batches = [(torch.randn(4, 3, 32, 32), torch.randint(10, (4,)))] * 2
+    return {
+        "gradflow": gradflow,
+        "model": model,
+        "batches": batches,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "loss_function": torch.nn.functional.cross_entropy,
+    }
+
+
+def small_runs(*names: str) -> None:
+    """Measure what examples call by a larger network's name."""
+    for name in names:
+        words = ["--model", f"{name[:6]}20", "--width", "4", "--batch-size", "2", "--seeds", "0-1"]
+        assert run(["probe", *words, "--out", f"runs/{name}"]) == 0
+
+
+PAGES = sorted(
+    page.name for page in (CHECKOUT / "docs").glob("*.md") if blocks("python", page.read_text("utf-8"))
+)
+"""The documentation's pages with Python on them."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_on_pages_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's Python examples run as printed, one after the other in one session."""
+    monkeypatch.chdir(tmp_path)
+    session: dict[str, object] = {}
+    if page in {"comparing.md", "theory.md"}:
+        small_runs("preact110", "resnet110", "preact110-1")
+    for example in blocks("python", (CHECKOUT / "docs" / page).read_text(encoding="utf-8")):
+        if "Recorder(" in example:
+            session |= a_loop()
+        exec(compile(example, page, "exec"), session)
+    if page == "your-own.md":
+        assert (tmp_path / "runs/mine/record.json").is_file()
+        smoothed = session["smoothed"]
+        assert callable(smoothed)
+        assert smoothed(torch.zeros(4, 10), session["targets"]).ndim == 0
+
+
+def test_pages_with_examples_are_found() -> None:
+    """The pages that say how to do something have examples, so the test above runs something."""
+    assert {"adding-a-check.md", "adding-a-shortcut.md", "comparing.md", "your-own.md"} <= set(PAGES)
+
+
+def test_every_analysis_is_on_the_page_about_reproducing() -> None:
+    """Each source of the story has its command there, as the story says it."""
+    page = (CHECKOUT / "docs/reproducing.md").read_text(encoding="utf-8")
+    for source in SOURCES:
+        if not source.key.endswith("_benchmark"):
+            assert f"`{source.command}`" in page
+            assert f"`reports/{source.key}`" in page
 
 
 def test_readme_ci_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

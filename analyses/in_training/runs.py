@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from gradflow.record import Record, load_record
+from gradflow.statistics import with_shares
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ def read_records(folder: Path, wanted: Sequence[Net]) -> dict[Net, Record]:
 def ratios(records: dict[Net, Record]) -> pd.DataFrame:
     """Return ‖g_l‖ / ‖g_{l+1}‖ of each network at each time, as medians over its units.
 
+    Of a stage's last unit g_{l+1} is taken at its addition, in front of the next stage's activation.
+
     Returns:
         `layers`, `seed`, `iteration`, `identity` and `transition`: the median over units with an identity
         shortcut, and over those that change the shape.
@@ -60,7 +63,7 @@ def ratios(records: dict[Net, Record]) -> pd.DataFrame:
     rows = []
     for net, record in records.items():
         for iteration, units in record.units.groupby("iteration"):
-            ratio = units["grad_in_norm"] / units["grad_out_norm"]
+            ratio = with_shares(units)["backward_gain"]
             identity = units["shortcut"] == "identity"
             rows.append(
                 {

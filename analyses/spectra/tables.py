@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradflow.record import Record
 from gradflow.statistics import aggregate
-from gradflow.theory import AGREES, CLOSE, DISAGREES, NEAR, OUTSIDE
+from gradflow.theory import AGREES, CLOSE, DISAGREES, LEAST_SEEDS, NEAR, OUTSIDE, UNDECIDED
 from spectra.measuring import Case
 from spectra.predictions import largest, mean_square
 
@@ -77,6 +77,8 @@ def judge(measured: Mapping[Case, Record], ends: Ends) -> pd.DataFrame:
 def _verdict(row: Mapping[Any, Any]) -> str:
     if row["law"] == "largest" and row["most"] > SMALL:
         return OUTSIDE
+    if row["seeds"] < LEAST_SEEDS:
+        return UNDECIDED
     if row["value_low"] <= 1 <= row["value_high"]:
         return AGREES
     return NEAR if abs(row["value"] - 1) <= CLOSE else DISAGREES

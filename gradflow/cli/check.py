@@ -125,7 +125,7 @@ def command(
     as_written = ~record.checks["form"].str.startswith("masked")
     identities = record.checks[record.checks["equation"].isin(["3", "4", "5"]) & as_written]
     if len(identities) and not identities["expected_to_hold"].any():
-        say("no unit is an identity with a branch: equations 3 to 5, where not masked, need not hold here")
+        say("in no unit are both h and f identities: equations 3 to 5, where not masked, need not hold here")
     empty = int(record.checks["finding"].str.contains(NOTHING_TO_COMPARE, regex=False).sum())
     if empty:
         say(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from gradflow.cli.printing import print_csv, print_json
 from gradflow.cli.tables import number, plain_table, print_blocks
+from gradflow.cli.unit_table import UNITS_AT_MOST
 from gradflow.comparison import describe
 
 if TYPE_CHECKING:
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 _MARK = "*"
 
 
-def print_comparison(comparison: Comparison, names: list[str], form: str) -> None:
+def print_comparison(comparison: Comparison, names: list[str], form: str, *, folded: bool = True) -> None:
     """Print a comparison.
 
     Args:
         comparison: of two records.
         names: what they are called.
         form: `table`, `json` (the whole of it), or `csv` (the units).
+        folded: whether a table of more than `UNITS_AT_MOST` units has a row a stage.
     """
     if form == "json":
         print_json(_document(comparison, names))
@@ -34,13 +36,15 @@ def print_comparison(comparison: Comparison, names: list[str], form: str) -> Non
         print_csv(comparison.units)
     else:
         change = "B / A" if comparison.geometric else "B − A"
-        caption = (
-            f"\nA: {names[0]}, B: {names[1]}; {comparison.quantity}\n"
-            f"from, to: a band of 95 % that holds {change} of all units at once\n"
-            f"{_MARK}: it is clear of no change\n"
-        )
-        sentences = describe(comparison, *names)
-        print_blocks(_table(comparison.units, change), Text(caption), *map(Text, sentences))
+        of = f"\nA: {names[0]}, B: {names[1]}; {comparison.quantity}"
+        band = f"a band of 95 % that holds {change} of all units at once"
+        if folded and len(comparison.units) > UNITS_AT_MOST:
+            table = _stage_table(comparison.units, change)
+            caption = f"{of}, in the median unit of each stage\nclear: of no change, in {band}"
+        else:
+            table = _table(comparison.units, change)
+            caption = f"{of}\nfrom, to: {band}\n{_MARK}: it is clear of no change"
+        print_blocks(table, Text(f"{caption}\n"), *map(Text, describe(comparison, *names)))
 
 
 def _table(units: pd.DataFrame, change: str) -> Table:
@@ -54,6 +58,24 @@ def _table(units: pd.DataFrame, change: str) -> Table:
         values = (row[column] for column in ("a", "b", "change", "low", "high"))
         table.add_row(
             str(row["unit"]), str(row["name"]), *map(number, values), _MARK if row["differs"] else ""
+        )
+    return table
+
+
+def _stage_table(units: pd.DataFrame, change: str) -> Table:
+    table = plain_table()
+    table.add_column("stage", justify="right")
+    table.add_column("units", no_wrap=True)
+    for heading in ("A", "B", change, "least", "most", "clear"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for stage, rows in units.groupby("stage", sort=True, dropna=False):
+        changes = rows["change"]
+        values = (rows["a"].median(), rows["b"].median(), changes.median(), changes.min(), changes.max())
+        table.add_row(
+            str(stage),
+            f"{rows['unit'].iloc[0]} to {rows['unit'].iloc[-1]}",
+            *map(number, values),
+            f"{int(rows['differs'].sum())} of {len(rows)}",
         )
     return table
 

@@ -22,9 +22,10 @@ from gradflow.record import load_record
     show_default=True,
     help="The column that is compared; docs/record.md says what each is.",
 )
+@click.option("--all-units", is_flag=True, help="A line a unit, however many there are.")
 @FORMAT_OPTION
-def command(first: Path, second: Path, quantity: str, form: str) -> None:
-    """Compare two runs unit by unit, and test how they differ along depth.
+def command(first: Path, second: Path, quantity: str, all_units: bool, form: str) -> None:
+    """Compare two runs unit by unit, of many in a line a stage, and test how they differ along depth.
 
     A and B are directories of records. Both must be of the same data, batch size, BN mode and loss; with
     several seeds or batches in each (gradflow probe --seeds 0-9) differences come with intervals.
@@ -34,4 +35,4 @@ def command(first: Path, second: Path, quantity: str, form: str) -> None:
       gradflow diff runs/untrained runs/trained --quantity backward_shortcut_share --format json
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
     found = compare_records(load_record(first), load_record(second), quantity)
-    print_comparison(found, [place.resolve().name for place in (first, second)], form)
+    print_comparison(found, [place.resolve().name for place in (first, second)], form, folded=not all_units)

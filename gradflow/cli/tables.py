@@ -87,7 +87,7 @@ def finding_lines(checks: pd.DataFrame) -> Iterable[str]:
 
 def plain_table() -> Table:
     """Return an empty table without lines, so that 80 columns hold as much as they can."""
-    return Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
 
 
 def number(value: object) -> str:

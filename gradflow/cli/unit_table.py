@@ -9,6 +9,7 @@ from rich.table import Table
 
 from gradflow.cli.tables import cosine, number, plain_table, tail
 from gradflow.findings import BROKEN, GROWS, SHRINKS, find_outliers
+from gradflow.stage_ends import ending_at_additions
 
 UNITS_AT_MOST = 60
 """A network with more units is shown with one row a stage: nobody reads 333 rows."""
@@ -16,8 +17,8 @@ UNITS_AT_MOST = 60
 MARKS = {GROWS: "▲", SHRINKS: "▼", BROKEN: "!"}
 """What stands for each way to stand out."""
 
-_NAMED_AT_MOST = 2
-"""Units that a stage's row names; more are counted."""
+_NAMED_AT_MOST = 1
+"""Units that a stage's row has room to name; more are counted."""
 
 _KEYS = ["unit", "name", "stage", "shortcut"]
 _NUMBERS = [
@@ -37,7 +38,9 @@ def typical_units(units: pd.DataFrame) -> pd.DataFrame:
     Args:
         units: the record's.
     """
-    typical = units.groupby(_KEYS, dropna=False, sort=True)[_NUMBERS].median().reset_index()
+    typical = (
+        ending_at_additions(units).groupby(_KEYS, dropna=False, sort=True)[_NUMBERS].median().reset_index()
+    )
     return typical.assign(mark=find_outliers(typical).map(MARKS).fillna(""))
 
 
@@ -91,11 +94,11 @@ def _unit_rows(units: pd.DataFrame) -> Table:
 
 def _stage_rows(units: pd.DataFrame) -> Table:
     table = plain_table()
-    table.add_column("stage", justify="right")
+    table.add_column("stage", justify="right", no_wrap=True)
     table.add_column("units", no_wrap=True)
     for heading in ("‖∂E/∂x‖ first", "last", "first/last", "‖b‖/‖s‖", "cosine"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("stand out", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for stage, rows in units.groupby("stage", sort=True):
         first, last = rows["grad_in_norm"].iloc[0], rows["grad_in_norm"].iloc[-1]
         table.add_row(

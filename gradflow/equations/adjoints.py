@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradflow.equations.operations import UNCHANGED_BY, Factor, Step, step_of
+from gradflow.equations.operations import UNCHANGED_BY, Factor, step_of
+from gradflow.equations.transposes import ROUNDINGS_OF_A_NORMALISATION, normalisation, transpose_of
 from gradflow.units.classification import operation
 from gradflow.units.graph import Port, is_leaf
 from gradflow.units.tracing import TracedUnit
@@ -108,18 +109,17 @@ def _local(node: Node, index: int, before: Port, dtype: torch.dtype) -> Local | 
     if derivative is not None:
         factor, roundings = derivative(node, index)
         return Local(partial(_multiply, factor, before.shape), roundings)
-    normalisation = _NORMALISATIONS.get(name)
-    if normalisation is not None and index == 0:
-        backward = normalisation(node)
-        if backward is not None:
-            return Local(backward, _ROUNDINGS_OF_A_NORMALISATION)
+    through_statistics = normalisation(node) if index == 0 else None
+    if through_statistics is not None:
+        return Local(through_statistics, ROUNDINGS_OF_A_NORMALISATION)
     steps = step_of(node, index, dtype)
     if steps is None or len(steps) != 1:
         return None
     (step,) = steps
     if step.factor is not None:
         return Local(partial(_multiply, step.factor, before.shape), step.roundings)
-    return Local(partial(_transpose, step, before.shape), step.roundings)
+    transpose = transpose_of(node, before.shape)
+    return None if transpose is None else Local(transpose, step.roundings)
 
 
 def _multiply(factor: Factor, shape: torch.Size, cotangent: Tensor) -> Tensor:
@@ -127,14 +127,6 @@ def _multiply(factor: Factor, shape: torch.Size, cotangent: Tensor) -> Tensor:
     if isinstance(factor, Tensor):
         factor = factor.to(cotangent.dtype)
     return (cotangent * factor).sum_to_size(shape)
-
-
-def _transpose(step: Step, shape: torch.Size, cotangent: Tensor) -> Tensor:
-    """Return the transpose of an affine map, which its derivative anywhere is."""
-    with torch.enable_grad():
-        at = cotangent.new_zeros(shape, requires_grad=True)
-        (found,) = torch.autograd.grad(step.apply(at), at, cotangent)
-    return found
 
 
 def _sigmoid(node: Any, index: int) -> tuple[Factor, float]:  # noqa: ARG001 - as the others
@@ -166,53 +158,3 @@ _DERIVATIVES: dict[str, Callable[[Any, int], tuple[Factor, float]]] = {
     "Neg": _negation,
 }
 """What each elementwise operation multiplies a gradient by, and the roundings that this takes."""
-
-_ROUNDINGS_OF_A_NORMALISATION = 12.0
-"""Two means of the gradient, what they are multiplied by, and two differences."""
-
-
-def _batch_norm(node: Any) -> Callable[[Tensor], Tensor] | None:
-    if not node._saved_training:
-        return None  # an affine map, as `operations` has it
-    value = node._saved_input.detach()
-    over = [dimension for dimension in range(value.ndim) if dimension != 1]
-    channels = (1, -1, *(1,) * (value.ndim - 2))
-    mean, over_deviation = (
-        part.detach().view(channels) for part in (node._saved_result1, node._saved_result2)
-    )
-    weight = node._saved_weight
-    gain = None if weight is None else weight.detach().view(channels)
-    return partial(_through_statistics, value, mean, over_deviation, gain, over)
-
-
-def _layer_norm(node: Any) -> Callable[[Tensor], Tensor]:
-    value, weight = node._saved_input.detach(), node._saved_weight
-    over = list(range(value.ndim - len(node._saved_normalized_shape), value.ndim))
-    gain = None if weight is None else weight.detach()
-    return partial(_through_statistics, value, node._saved_result1, node._saved_result2, gain, over)
-
-
-def _through_statistics(
-    value: Tensor,
-    mean: Tensor,
-    over_deviation: Tensor,
-    gain: Tensor | None,
-    over: list[int],
-    cotangent: Tensor,
-) -> Tensor:
-    """Return the gradient before u ↦ γ (u − μ) / σ + β, where μ and σ are of u over the dimensions `over`.
-
-    (c − c̄ − û ⟨c û⟩) / σ with c = γ ∂E/∂(…), û = (u − μ) / σ, and means over `over`.
-    """
-    scaled = cotangent if gain is None else cotangent * gain.to(cotangent.dtype)
-    inverse = over_deviation.detach().to(cotangent.dtype)
-    normalised = (value.to(cotangent.dtype) - mean.detach().to(cotangent.dtype)) * inverse
-    along = (scaled * normalised).mean(over, keepdim=True)
-    return (scaled - scaled.mean(over, keepdim=True) - normalised * along) * inverse
-
-
-_NORMALISATIONS: dict[str, Callable[[Any], Callable[[Tensor], Tensor] | None]] = {
-    "NativeBatchNorm": _batch_norm,
-    "NativeLayerNorm": _layer_norm,
-}
-"""Normalisations by statistics of their input, which its gradient goes through as well."""

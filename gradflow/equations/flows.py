@@ -28,6 +28,19 @@ class Variant:
     masks: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class CarriedBack:
+    """What arrives through shortcuts and masks alone, for each unit of a span, in float64.
+
+    Attributes:
+        forks: at x_l.
+        totals: at y_l.
+    """
+
+    forks: list[Tensor]
+    totals: list[Tensor]
+
+
 @dataclass(eq=False)
 class Flow:
     """A value on its way along a chain.
@@ -91,6 +104,25 @@ class Flow:
             for unit in units
             for carry in (self.before(unit), self.after(unit))
         )
+
+    def carried_back(self, end: int, first: int) -> CarriedBack | None:
+        """Return what the shortcuts alone make of ∂E/∂x_L on the way from position `end` to `first`.
+
+        None if it cannot be told, or nothing was measured at `end`.
+        """
+        arriving = self._measured(end)
+        if arriving is None:
+            return None
+        value = arriving.detach().double()
+        found = CarriedBack([], [])
+        for unit in range(end - 1, first - 1, -1):
+            mask, shortcut = self._mask(unit), self._gradient_of_shortcut(unit)
+            if mask is None or shortcut is None:
+                return None
+            found.totals.insert(0, mask(value.clone()))
+            value = shortcut(found.totals[0].clone())
+            found.forks.insert(0, value)
+        return found
 
     def before(self, unit: int) -> Carry | None:
         """Return what a unit does to the value before its branch's term is added; None if unknown."""

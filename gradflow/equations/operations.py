@@ -59,7 +59,8 @@ def step_of(node: Node, index: int, dtype: torch.dtype) -> tuple[Step, ...] | No
 def multiplication_by(factor: Factor, dtype: torch.dtype, *, gated: bool = False) -> Step:
     """Return the multiplication by `factor`, which is `gated` if it has a derivative of its own."""
     if isinstance(factor, Tensor):
-        factor = float(factor) if factor.numel() == 1 else factor.detach().to(dtype)
+        held = factor.detach()
+        factor = float(held) if held.numel() == 1 else held.to(dtype)
     gain = float(factor.square().mean().sqrt()) if isinstance(factor, Tensor) else abs(factor)
     return Step(lambda value: value * factor, factor=factor, gain=gain, gated=gated)
 

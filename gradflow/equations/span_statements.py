@@ -135,9 +135,9 @@ class SpanStatements:
         exact = self._chain.post_activation == "identity" or case.variant.masks
         carried = case.variant.shortcuts or case.variant.masks
         path = None
-        if at_end is not None and exact and (carried or self._asked(case, "8")):
+        if at_end is not None and exact and self._asked(case, "8"):
             path = self._capture.shortcut_path(first, end - 1, at_end)
-        if path is not None and self._asked(case, "8"):
+        if path is not None:
             blocked = dict(self._blocked(case, end, starts, path.forks, first))
             for start in starts:
                 residual = blocked.get(start)
@@ -149,9 +149,11 @@ class SpanStatements:
         arriving: list[Tensor] = []
         if at_end is not None and all(sizes[start, end] is not None for start in starts):
             cotangents = arriving = [at_end] * (end - first)
-            if carried and path is not None:
-                arriving, cotangents = path.forks, path.totals
-            vjps = self._capture.branch_sum_vjps(first, cotangents)
+            if carried:
+                back = Flow(self._tensors, self._chain, case.variant, forward=False).carried_back(end, first)
+                arriving, cotangents = ([], []) if back is None else (back.forks, back.totals)
+            if arriving:
+                vjps = self._capture.branch_sum_vjps(first, [value.to(at_end.dtype) for value in cotangents])
         for start in starts:
             residual, size = None, sizes[start, end]
             whole = self._capture.gradients.get(self._capture.units[start].fork)

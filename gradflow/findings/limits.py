@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gradflow.errors import LimitError
+from gradflow.stage_ends import ending_at_additions
 
 Sign = Literal["<", ">"]
 
@@ -44,7 +45,7 @@ def _column(name: str) -> Callable[[pd.DataFrame], pd.Series[Any]]:
 def _decay(units: pd.DataFrame) -> pd.Series[Any]:
     """Return 1 / gain: infinite where a gradient arrives and none leaves."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return units["grad_out_norm"] / units["grad_in_norm"]
+        return ending_at_additions(units)["grad_out_norm"] / units["grad_in_norm"]
 
 
 QUANTITIES = {

@@ -5,13 +5,24 @@ from gradflow.theory.laws import Condition, Law, Setting
 from gradflow.theory.preactivation import UNIT_KINDS, R, UnitKind, branch_share
 from gradflow.theory.published import LAWS
 from gradflow.theory.states import r_squared, slope, stage_states
-from gradflow.theory.verdicts import AGREES, CLOSE, DISAGREES, NEAR, OUTSIDE, UNDECIDED, UNPREDICTED, judge
+from gradflow.theory.verdicts import (
+    AGREES,
+    CLOSE,
+    DISAGREES,
+    LEAST_SEEDS,
+    NEAR,
+    OUTSIDE,
+    UNDECIDED,
+    UNPREDICTED,
+    judge,
+)
 
 __all__ = [
     "AGREES",
     "CLOSE",
     "DISAGREES",
     "LAWS",
+    "LEAST_SEEDS",
     "NEAR",
     "OUTSIDE",
     "UNDECIDED",

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gradflow.stage_ends import ending_at_additions
+
 Array = NDArray[np.float64]
 
 
@@ -23,8 +25,8 @@ def stage_states(units: pd.DataFrame, *, before_activation: bool) -> pd.DataFram
 
     Returns:
         `unit`, `stage`, `position`, `shortcut`, `energy` E[x²] over images, pixels and channels,
-        `log_gradient` ln ‖∂E/∂x‖², `share` ‖F‖² / ‖y‖², `gain` ‖g_l‖ / ‖g_{l+1}‖, `cancellation_max` and
-        `cancellation_min`.
+        `log_gradient` ln ‖∂E/∂x‖², `share` ‖F‖² / ‖y‖², `gain` ‖g_l‖ / ‖g_{l+1}‖ (at y_l where the
+        next unit's activation follows), `cancellation_max` and `cancellation_min`.
     """
     signal, gradient = ("sum_norm", "grad_sum_norm") if before_activation else ("out_norm", "grad_out_norm")
     # A transition's x_l has another shape; every state of the stage has the last unit's.
@@ -38,7 +40,7 @@ def stage_states(units: pd.DataFrame, *, before_activation: bool) -> pd.DataFram
             "energy": units[signal] ** 2 / numel.astype(float),
             "log_gradient": 2 * np.log(units[gradient]),
             "share": units["branch_norm"] ** 2 / units["sum_norm"] ** 2,
-            "gain": units["grad_in_norm"] / units["grad_out_norm"],
+            "gain": units["grad_in_norm"] / ending_at_additions(units)["grad_out_norm"],
             "cancellation_max": units["cancellation_max"],
             "cancellation_min": units["cancellation_min"],
         }

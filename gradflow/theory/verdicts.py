@@ -51,9 +51,13 @@ def judge(rows: pd.DataFrame, laws: Mapping[str, Law], by: Sequence[str] = ()) -
     if rows.empty:
         return pd.DataFrame(columns=[*keys, *COLUMNS])
     numbers_of_seeds = rows.groupby([*keys, "seed"], dropna=False, sort=False)
-    of_seeds = numbers_of_seeds.agg({"value": "mean", "predicted": "mean", "outside": "first"}).reset_index()
-    keyed = of_seeds.assign(iteration=0, batch_index=0)
-    averaged = aggregate(keyed, ["value", "predicted"], by=keys).rename(columns={"replicates": "seeds"})
+    of_seeds = numbers_of_seeds.agg({"value": "mean", "predicted": "mean", "outside": _first_reason})
+    keyed = of_seeds.reset_index().assign(iteration=0, batch_index=0)
+    cases = keyed.assign(known=np.isfinite(keyed["value"])).groupby(keys, dropna=False, sort=False)
+    averaged = aggregate(keyed, ["value", "predicted"], by=keys)
+    # Seeds whose value is a number; and a law that is outside in one seed is not judged in the others.
+    averaged["seeds"] = cases["known"].sum().to_numpy()
+    averaged["outside"] = cases["outside"].agg(_first_reason).to_numpy()
     averaged["verdict"] = [
         UNDECIDED if verdict in _DECISIONS and seeds < LEAST_SEEDS else verdict
         for verdict, seeds in (
@@ -68,6 +72,10 @@ def judge(rows: pd.DataFrame, laws: Mapping[str, Law], by: Sequence[str] = ()) -
         "order", kind="stable"
     )
     return result[[*keys, *COLUMNS]].reset_index(drop=True)
+
+
+def _first_reason(reasons: pd.Series) -> str:
+    return next((reason for reason in reasons if reason), "")
 
 
 def _verdict(relation: str, outside: str, value: float, low: float, high: float, predicted: float) -> str:

@@ -252,7 +252,10 @@ def test_ratios_in_training_are_those_of_the_runs(tmp_path: Path) -> None:
     assert len(found) == 2 * 3
     units = gradflow.load_record(tmp_path / "work" / "preact14-seed0").units
     last = units[(units["iteration"] == 2) & (units["shortcut"] == "identity")]
-    expected = (last["grad_in_norm"] / last["grad_out_norm"]).median()
+    # A stage's last unit ends at its addition: the activation behind it is the next unit's.
+    ends = last["grad_out_norm"].where(last["post_activation"] == "identity", last["grad_sum_norm"])
+    assert (last["post_activation"] != "identity").any()
+    expected = (last["grad_in_norm"] / ends).median()
     assert found.loc[(14, 0, 2), "identity"] == pytest.approx(expected, rel=1e-4)
     before = (tmp_path / "work" / "preact14-seed0" / "record.json").stat().st_mtime_ns
     assert run("ratios_in_training", tmp_path, *options).exit_code == 0

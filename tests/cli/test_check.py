@@ -88,7 +88,7 @@ def test_a_model_without_identity_units_is_told(cli) -> None:
     """Where no unit is of the form of eq. 3, that is said in a line, and the deviations are findings."""
     result = cli("check", "--model", "resnet20", *SMALL, "--equations", "3,5")
     assert result.status == 0
-    assert "no unit is an identity with a branch: equations 3 to 5" in result.stderr
+    assert "in no unit are both h and f identities: equations 3 to 5" in result.stderr
 
 
 def test_a_plain_network_has_its_blocks_product(cli) -> None:

@@ -35,6 +35,24 @@ def test_diff_prints_a_table_that_fits_and_says_it_in_words(cli: Any, runs: tupl
     assert "From the last unit to the first" in result.stdout
 
 
+def test_diff_folds_many_units_into_stages(cli: Any, tmp_path: Path) -> None:
+    """Eighty units make two lines, with the changes' range; --all-units has them all."""
+    for name, factor in (("a", 1.0), ("b", 4.0)):
+        seeds = [make_record(stages=(40, 40), seed=seed) for seed in range(3)]
+        record = Record.concat(seeds)
+        record.units["grad_in_norm"] *= factor
+        record.save(tmp_path / name)
+    words = ("diff", str(tmp_path / "a"), str(tmp_path / "b"))
+    folded = cli(*words).stdout
+    assert max(map(len, folded.splitlines())) <= 80
+    rows = [line.split() for line in folded.splitlines() if re.match(r" +\d  \d+ to \d+ ", line)]
+    assert [row[1:4] for row in rows] == [["0", "to", "39"], ["40", "to", "79"]]
+    assert all(row[6:9] == ["4", "4", "4"] for row in rows)  # every unit's change
+    assert all(row[9:] == ["40", "of", "40"] for row in rows)
+    whole = cli(*words, "--all-units").stdout
+    assert len(rows_of_units(whole)) == 80
+
+
 def test_diff_for_machines(cli: Any, runs: tuple[str, str]) -> None:
     """JSON holds everything, null for what there is not; CSV the units."""
     document = json.loads(cli("diff", *runs, "--format", "json").stdout)

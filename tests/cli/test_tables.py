@@ -127,6 +127,12 @@ def test_units_that_stand_out_are_marked(capsys: pytest.CaptureFixture[str]) -> 
     stages = printed(capsys, units_table(typical))
     assert max(map(len, stages)) <= 80
     assert [line.split()[-1] for line in stages[1:]] == ["▲4", "!40", "▼70"]
+    deep = flow([1.1, 1.12, 1.09] * 111)
+    deep.loc[100:110, "grad_in_norm"] = math.nan
+    stages = printed(capsys, units_table(typical_units(deep)))
+    assert max(map(len, stages)) <= 80
+    assert stages[0].split()[:2] == ["stage", "units"]
+    assert stages[1].split()[-2:] == ["!100", "+10"]
     caption = units_caption(strange, typical)
     assert "▲ ▼: here the gradient grows or shrinks" in caption
     assert "!: the gradient is 0 or not finite" in caption

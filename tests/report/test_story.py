@@ -12,6 +12,7 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from gradflow.errors import RecordError
@@ -279,6 +280,26 @@ def test_a_damaged_analysis_is_an_error_in_one_line(
     assert str(path) in message
     assert "analyses/shortcut_powers.py" in message
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("table", ["numbers.csv", "rates.csv"])
+def test_an_empty_column_is_shown_or_refused(small: Path, tmp_path: Path, table: str) -> None:
+    """Without any number in a column there is a page, or one line that says so: no other error."""
+    (small / SMALL / "powers.svg").write_text(SVG.format(""))
+    path = small / SMALL / table
+    whole = pd.read_csv(path)
+    shown, refused = 0, []
+    for column in whole:
+        whole.assign(**{str(column): None}).to_csv(path, index=False)
+        try:
+            page = Page(write_story(small, tmp_path / "out")[0])
+        except RecordError as error:
+            refused.append(str(error))
+        else:
+            shown += 1
+            assert "nan" not in {text for _, text in page.numbers}
+    assert shown
+    assert all(table in line and "\n" not in line for line in refused)
 
 
 def test_an_svg_that_means_two_things_is_read_as_one(small: Path, tmp_path: Path) -> None:

@@ -63,6 +63,24 @@ def test_fewer_than_ten_seeds_decide_nothing(seeds: int, decided: str) -> None:
     assert verdict["value_low"] < 2.15 < verdict["value_high"]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_seeds_without_a_number_are_none(bad: float) -> None:
+    """Nine numbers and one that is none are nine seeds."""
+    rows = pd.DataFrame({"seed": range(10), "value": [2.1, 2.2] * 5, "predicted": 2.15, "outside": ""})
+    rows.loc[4, "value"] = bad
+    (verdict,) = judge(rows.assign(law="exponent"), LAWS).to_dict("records")
+    assert (verdict["seeds"], verdict["verdict"]) == (9, "undecided")
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_one_seed_out_of_the_conditions_is_enough(seed: int) -> None:
+    """Whichever it is, the law is not judged."""
+    rows = pd.DataFrame({"seed": range(10), "value": [2.1, 2.2] * 5, "predicted": 2.15, "outside": ""})
+    rows.loc[seed, "outside"] = "it is not so"
+    (verdict,) = judge(rows.assign(law="exponent"), LAWS).to_dict("records")
+    assert (verdict["outside"], verdict["verdict"]) == ("it is not so", "out of its conditions")
+
+
 def test_batches_of_one_seed_have_no_interval() -> None:
     """They are one network's, and say nothing of others."""
     rows = pd.DataFrame({"seed": 0, "batch_index": range(20), "value": np.linspace(2, 2.3, 20)})

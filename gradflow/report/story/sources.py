@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gradflow.errors import RecordError
@@ -52,8 +53,16 @@ class Analysis:
     link: str
     provenance: Mapping[str, Any]
 
-    def table(self, name: str, *, text: Sequence[str] = (), numbers: Sequence[str] = ()) -> Sheet:
-        """Return the table in the CSV file `name`, with the columns `text` and `numbers`.
+    def table(
+        self, name: str, *, text: Sequence[str] = (), numbers: Sequence[str] = (), keys: Sequence[str] = ()
+    ) -> Sheet:
+        """Return the table in the CSV file `name`.
+
+        Args:
+            name: of the file.
+            text: columns of text, in which nothing is an empty text.
+            numbers: columns of numbers, of which some may be null.
+            keys: columns of numbers that every row must have.
 
         Raises:
             RecordError: if it cannot be read, is empty, has no such column, or a number in it is none.
@@ -63,18 +72,21 @@ class Analysis:
             frame = pd.read_csv(path, dtype=dict.fromkeys(text, str))
         except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
             raise self.damaged(name, _reason(error)) from error
-        for column in (*text, *numbers):
+        for column in (*text, *numbers, *keys):
             if column not in frame:
                 raise self.damaged(name, f"no column '{column}'")
         if frame.empty:
             raise self.damaged(name, "no row")
         for column in text:
             frame[column] = frame[column].fillna("")
-        for column in numbers:
+        for column in (*numbers, *keys):
             try:
                 frame[column] = pd.to_numeric(frame[column]).astype(float)
             except (ValueError, TypeError) as error:
                 raise self.damaged(name, f"column '{column}' holds something that is no number") from error
+        for column in keys:
+            if not np.isfinite(frame[column]).all():
+                raise self.damaged(name, f"column '{column}' has a row without a number")
         return Sheet(self.source.key, name, frame)
 
     def number(self, name: str, *keys: str) -> Value:

@@ -31,6 +31,11 @@ def percent(number: float) -> str:
     return format_percent(number) if math.isfinite(number) else "–"
 
 
+def divide(number: float, by: float) -> float:
+    """Return a quotient; NaN, which is shown as a dash, where there is none."""
+    return float(number) / float(by) if by else math.nan
+
+
 @dataclass(frozen=True)
 class Value:
     """A number of the page: in HTML a link to where it is from.

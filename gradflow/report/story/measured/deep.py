@@ -5,18 +5,15 @@ from __future__ import annotations
 from gradflow.report.story.naming import FAMILIES
 from gradflow.report.story.parts import Numbers, Part, Picture
 from gradflow.report.story.sources import Analysis
-from gradflow.report.story.values import Sheet, Value, count, times
+from gradflow.report.story.values import Sheet, Value, count, divide, times
 
 _BN = "batch"
 
 
 def measure(analysis: Analysis) -> Numbers:
     """Return the ratio of the first unit's gradient to the last one's, by family and depth."""
-    sheet = analysis.table(
-        "numbers.csv",
-        text=("network", "bn"),
-        numbers=("depth", "unit", "seeds", "grad_in_norm", "backward_gain"),
-    )
+    keys = ("depth", "unit", "seeds")
+    sheet = analysis.table("numbers.csv", text=("network", "bn"), numbers=("grad_in_norm",), keys=keys)
     batch = sheet.where(sheet.frame["bn"] == _BN)
     if batch.frame.empty:
         raise analysis.damaged("numbers.csv", f"no row of BN mode '{_BN}'")
@@ -46,7 +43,7 @@ def _ratio(sheet: Sheet, network: str, depth: int) -> Value:
     mine = sheet.frame[(sheet.frame["network"] == network) & (sheet.frame["depth"] == depth)]
     norms = mine.sort_values("unit")["grad_in_norm"]
     how = f"first over last grad_in_norm of {network}{depth}, BN {_BN}"
-    return sheet.value(how, norms.iloc[0] / norms.iloc[-1], times)
+    return sheet.value(how, divide(norms.iloc[0], norms.iloc[-1]), times)
 
 
 def _kinds(analysis: Analysis) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from gradflow.report.story.parts import Numbers, Part, Picture
 from gradflow.report.story.sources import Analysis
-from gradflow.report.story.values import Sheet, times
+from gradflow.report.story.values import Sheet, divide, times
 
 
 def measure(analysis: Analysis) -> Numbers:
@@ -30,20 +30,21 @@ def measure(analysis: Analysis) -> Numbers:
 
 def _lengths(paths: Sheet, network: str, part: pd.DataFrame) -> dict[str, Any]:
     ordered = part.sort_values("length")
-    share = ordered["share"] / ordered["share"].sum()
     gradient = ordered["gradient"]
     return {
         "network": network,
         "all": paths.value(f"half of the units of {network}", ordered["units"].iloc[0] / 2),
-        "weighted": paths.value(
-            f"sum of length × share of {network}", float((ordered["length"] * share).sum())
-        ),
+        "weighted": paths.value(f"sum of length × share of {network}", _weighted(ordered)),
         "ratio": paths.value(
             f"gradient of the longest path over the shortest of {network}",
-            gradient.iloc[-1] / gradient.iloc[0],
+            divide(gradient.iloc[-1], gradient.iloc[0]),
             times,
         ),
     }
+
+
+def _weighted(paths: pd.DataFrame) -> float:
+    return divide(float((paths["length"] * paths["share"]).sum()), float(paths["share"].sum()))
 
 
 def _errors(lesions: Sheet, network: str) -> dict[str, Any]:

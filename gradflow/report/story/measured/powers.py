@@ -57,7 +57,7 @@ def _scales(gains: Sheet) -> Iterator[dict[str, Any]]:
 
 def _rates(rates: Sheet) -> Iterator[dict[str, Any]]:
     frame = rates.frame
-    whole = frame[frame["law"] == "whole_rate"].set_index("shortcut")
+    whole = frame[frame["law"] == "whole_rate"].drop_duplicates("shortcut").set_index("shortcut")
     for _, row in frame[frame["law"] != "whole_rate"].iterrows():
         which = f"{row['law']}, {row['shortcut']}"
         yield {

@@ -7,6 +7,10 @@ from gradflow.report.story.parts import Numbers, Part, Picture
 from gradflow.report.story.sources import Analysis
 from gradflow.report.story.values import count
 
+_NETWORKS = FAMILIES | {
+    "scaled": "pre-activation, branches scaled down",
+    "rezero": "pre-activation, branches × 0 (ReZero)",
+}
 _LAWS = {
     "mean_square": "E σ² = Π (1 + m_l)",
     "largest": "the largest σ (free multiplicative Brownian motion)",
@@ -21,7 +25,7 @@ def measure(analysis: Analysis) -> Numbers:
     return {
         "rows": [
             {
-                "network": FAMILIES.get(row["network"], row["network"]),
+                "network": _NETWORKS.get(row["network"], row["network"]),
                 "root": spans.cell(row, "root_mean_square", f"{row['network']}, network"),
                 "largest": spans.cell(row, "largest", f"{row['network']}, network"),
             }

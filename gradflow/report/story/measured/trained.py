@@ -9,7 +9,7 @@ import pandas as pd
 
 from gradflow.report.story.parts import Numbers, Part, Picture
 from gradflow.report.story.sources import PROVENANCE, Analysis
-from gradflow.report.story.values import Sheet, Value, count, percent, times
+from gradflow.report.story.values import Sheet, Value, count, divide, percent, times
 
 _WHEN = ("untrained", "trained")
 _CLOSE_TO_GUESSING = 0.02
@@ -52,7 +52,9 @@ def _row(analysis: Analysis, curves: Sheet, units: Sheet, network: str) -> dict[
 
 def _gradient(units: Sheet, which: str, part: pd.DataFrame) -> dict[str, Any]:
     norms = part["grad_in_norm"]
-    ratio = units.value(f"first over last grad_in_norm of {which}", norms.iloc[0] / norms.iloc[-1], times)
+    ratio = units.value(
+        f"first over last grad_in_norm of {which}", divide(norms.iloc[0], norms.iloc[-1]), times
+    )
     identities = part[part["shortcut"] == "identity"]
     share = identities["backward_shortcut_share"].median()
     return {

@@ -43,11 +43,12 @@ def measure_elsewhere(analysis: Analysis) -> Numbers:
 def count_verdicts(sheet: Sheet) -> dict[str, Any]:
     """Return a row a law with its verdicts counted, and the sums over all laws."""
     frame = sheet.frame[sheet.frame["verdict"] != UNPREDICTED]
+    columns = [verdict for verdict in _COLUMNS if (frame["verdict"] == verdict).any()]
     rows = []
     for law, part in frame.groupby("law", sort=False):
         cells = [
             sheet.value(f"rows of {law} whose verdict is “{verdict}”", number, count) if number else None
-            for verdict in _COLUMNS
+            for verdict in columns
             for number in ((part["verdict"] == verdict).sum(),)
         ]
         known = LAWS.get(str(law))
@@ -63,7 +64,7 @@ def count_verdicts(sheet: Sheet) -> dict[str, Any]:
     }
     return {
         "rows": rows,
-        "columns": _COLUMNS,
+        "columns": columns,
         **{name: sheet.value(how, number, count) for name, (how, number) in totals.items()},
     }
 
