@@ -3,8 +3,9 @@
     python analyses/minus_one.py --data folder:IMAGES --data-name cifar10-jpeg75
     python analyses/minus_one.py --model preact20 --checkpoint ckpt.pt --out reports/minus_one_trained …
 
-looks at every sample in every identity unit and span, ten seeds each, and writes counts, figures, provenance
-and a page to `reports/minus_one/`. What was measured is kept under `--work`.
+looks at every sample in every identity unit and span, of ten seeds each of untrained networks and in ten
+batches of trained ones, and writes counts, figures, provenance and a page to `reports/minus_one/`. What was
+measured is kept under `--work`.
 """
 
 from __future__ import annotations

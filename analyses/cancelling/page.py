@@ -8,7 +8,7 @@ import pandas as pd
 from common.pages import render
 from common.tables import markdown_table, with_interval
 
-from cancelling.summary import FORMS, NEAR
+from cancelling.summary import FORMS, NEAR, TRAINED
 from gradflow.plots import format_number
 
 CAPTIONS = {
@@ -18,7 +18,7 @@ CAPTIONS = {
 }
 _HEADS = (
     *("Network, BN", "Where", "Pairs", "Near full", "Near −1", "ρ ≤ −1", "ρ < 0"),
-    *("Least ρ of a seed [95 %]", "Least survival of a seed [95 %]"),
+    *("Least ρ of a batch [95 %]", "Least survival of a batch [95 %]"),
     *("Least over units of the largest ρ [95 %]", "Above −1?"),
 )
 
@@ -29,7 +29,7 @@ def write_page(counts: pd.DataFrame, data: str, seeds: int, batch_size: int) -> 
     Args:
         counts: what `summary.count_near` found.
         data: the images' name.
-        seeds: how many.
+        seeds: how many; of a trained network, batches.
         batch_size: images a batch.
     """
     rows = counts.to_dict("records")
@@ -48,7 +48,8 @@ def write_page(counts: pd.DataFrame, data: str, seeds: int, batch_size: int) -> 
         lowest=min(rows, key=lambda row: row["least"]),
         spans=[row for row in rows if row["form"] == FORMS["span_"]],
         silent=[row for row in rows if row["silent"] > 0],
-        verdict=", ".join(sorted(set(counts["verdict"]))),
+        verdicts=counts.loc[counts["bn"] != TRAINED, "verdict"].value_counts().to_dict(),
+        trained=[row for row in rows if row["bn"] == TRAINED],
         table=markdown_table(_HEADS, map(_cells, rows)),
         captions=CAPTIONS,
     )

@@ -21,6 +21,10 @@ _OTHER_TABLES = ("parameters", "checks", "jacobians", "singular_values", "paths"
 FORMS = {"": "unit", "span_": "span to the run's end"}
 STATISTICS = ("cancellation", "survival")
 
+TRAINED = "running"
+"""BN's mode in which trained networks are measured, and no untrained one: of these there are batches, not
+seeds."""
+
 
 def count_near(samples: pd.DataFrame) -> pd.DataFrame:
     """Return one row a network and form (unit or span), with how many samples come how near.
@@ -28,10 +32,12 @@ def count_near(samples: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `model`, `bn`, `form`, `silent` (pairs of a sample and a unit at which no gradient arrives: ‖s‖ = 0,
         and ρ has no value), `pairs` (all others), `near_full` (survival below `NEAR`),
-        `near_along` (|ρ + 1| below it), `reaching` (ρ ≤ −1), `negative` (share with ρ < 0), and means over
-        seeds, with 95 % intervals, of `least_cancellation`, `least_survival` (of any sample and unit) and
-        `all_samples`, the least over units of the largest ρ of a batch, with its `verdict`: above −1, no
-        unit cancels for all samples.
+        `near_along` (|ρ + 1| below it), `reaching` (ρ ≤ −1), `negative` (share with ρ < 0), `seeds` (how
+        many networks), `batches` (how many of all of them), and means over batches, with 95 % intervals, of
+        `least_cancellation`, `least_survival` (of any sample and unit) and `all_samples`, the least over
+        units of the largest ρ of a batch, with its `verdict` over networks: above −1, no unit cancels for
+        all samples; `all_samples_least` is the least of any batch. Untrained networks have a batch each, so
+        that their intervals are over seeds; batches of one trained network are one seed of the verdict.
     """
     rows = []
     for (model, bn), part in samples.groupby(["model", "bn"], sort=False):
@@ -41,12 +47,12 @@ def count_near(samples: pd.DataFrame) -> pd.DataFrame:
                 silent = (
                     len(part) - len(known) if prefix == "" else 0
                 )  # a span is also null where there is none
-                counts = {"silent": silent, **_counts(known, prefix)}
+                counts = {"silent": silent, **_counts(known, prefix, one_network=bn == TRAINED)}
                 rows.append({"model": model, "bn": bn, "form": form, **counts})
     return pd.DataFrame(rows)
 
 
-def _counts(known: pd.DataFrame, prefix: str) -> dict[str, Any]:
+def _counts(known: pd.DataFrame, prefix: str, *, one_network: bool) -> dict[str, Any]:
     rho, survival = known[f"{prefix}cancellation"], known[f"{prefix}survival"]
     by_seed = known.assign(rho=rho, left=survival).groupby("seed")
     extremes = {
@@ -54,7 +60,9 @@ def _counts(known: pd.DataFrame, prefix: str) -> dict[str, Any]:
         "least_survival": by_seed["left"].min(),
         "all_samples": by_seed.apply(lambda part: part.groupby("unit")["rho"].max().min()),
     }
-    averaged = {name: _over_seeds(values) for name, values in extremes.items()}
+    averaged = {name: _judged(values) for name, values in extremes.items()}
+    judged = _judged(extremes["all_samples"], one_network=one_network)
+    batches = known["seed"].nunique()
     return {
         "pairs": len(known),
         "near_full": int((survival < NEAR).sum()),
@@ -67,19 +75,23 @@ def _counts(known: pd.DataFrame, prefix: str) -> dict[str, Any]:
         "most": float(rho.max()),
         "median_left": float(survival.median()),
         "most_left": float(survival.max()),
-        "seeds": known["seed"].nunique(),
+        "seeds": 1 if one_network else batches,
+        "batches": batches,
         **{
             f"{name}{end}": found[f"value{end}"]
             for name, found in averaged.items()
             for end in ("", "_low", "_high")
         },
-        "verdict": averaged["all_samples"]["verdict"],
+        "all_samples_least": float(extremes["all_samples"].min()),
+        "verdict": judged["verdict"],
     }
 
 
-def _over_seeds(values: pd.Series[float]) -> dict[str, Any]:
+def _judged(values: pd.Series[float], *, one_network: bool = False) -> dict[str, Any]:
     rows = values.rename("value").rename_axis("seed").reset_index()
     rows = rows.assign(law="not_all_cancel", predicted=-1.0, outside="")
+    if one_network:
+        rows["seed"] = 0
     return {str(name): value for name, value in judge(rows, LAWS).iloc[0].items()}
 
 

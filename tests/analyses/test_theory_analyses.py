@@ -54,7 +54,9 @@ def test_the_page_on_minus_one_counts_samples(tmp_path: Path) -> None:
     assert numbers.loc[("preact14", "unit"), "pairs"] == 10 * 3 * 4
     assert "span to the run's end" not in numbers.loc["resnet14"].index
     assert (numbers["near_full"] == 0).all()
-    assert "**agrees**" in page
+    assert (numbers["verdict"] == "agrees").all()
+    assert "in untrained networks: **agrees** in 3 of 3 rows of the table, by the interval over seeds" in page
+    assert "Nothing is decided about trained networks" not in page
 
 
 def test_trained_weights_are_looked_at_with_running_statistics(tmp_path: Path) -> None:
@@ -68,6 +70,28 @@ def test_trained_weights_are_looked_at_with_running_statistics(tmp_path: Path) -
     refused = run("minus_one", tmp_path, "--checkpoint", str(tmp_path / "ckpt.pt"))
     assert refused.exit_code == 2
     assert "NETWORK=FILE" in refused.output
+
+
+def test_batches_of_one_trained_network_decide_nothing() -> None:
+    """Ten seeds decide; ten batches of one network, with the same numbers and intervals, do not."""
+    summary = importlib.import_module("cancelling.summary")
+    write_page = importlib.import_module("cancelling.page").write_page
+    rho = np.linspace(-0.5, -0.4, 10)
+    rows = {"model": "made", "seed": range(10), "unit": 0, "stage": 0}
+    frame = pd.DataFrame(rows | {"cancellation": rho, "survival": 1 + rho})
+    both = pd.concat([frame.assign(bn="frozen"), frame.assign(bn="running")])
+    counts = summary.count_near(both).set_index("bn")
+    assert counts["verdict"].to_dict() == {"frozen": "agrees", "running": "undecided"}
+    assert counts["seeds"].to_dict() == {"frozen": 10, "running": 1}
+    assert counts["batches"].tolist() == [10, 10]
+    for column in ("all_samples", "all_samples_low", "all_samples_high"):
+        assert counts.loc["running", column] == counts.loc["frozen", column]
+    page = write_page(counts.reset_index(), "noise", 10, 1)
+    assert "in untrained networks: **agrees** in 1 of 1 rows" in page
+    assert "10 batches of it are not 10 networks. In none of the batches" in page
+    assert "intervals over batches of that one network" in page
+    reached = summary.count_near(both.assign(cancellation=both["cancellation"] - 0.55))
+    assert "In some of the batches" in write_page(reached, "noise", 10, 1)
 
 
 def test_each_samples_numbers_are_those_of_the_record() -> None:

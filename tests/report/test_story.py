@@ -114,6 +114,12 @@ def test_numbers_are_the_tables(whole: Page) -> None:
     shown = whole.number(f"minus_one/numbers.csv: least of {where}")
     assert read(shown) == pytest.approx(float(least["least"]), rel=5e-3)
 
+    untrained = [row["verdict"] for row in cancelling if row["bn"] == "frozen"]
+    shown = whole.number("minus_one/numbers.csv: rows of untrained networks whose verdict is “agrees”")
+    assert read(shown) == untrained.count("agrees") > 0
+    assert {row["verdict"] for row in cancelling if row["bn"] == "running"} == {"undecided"}
+    assert "nothing is decided about those" in (REPORTS / "index.html").read_text(encoding="utf-8")
+
     equations = rows("table2_at_initialisation", "equations.csv")
     shown = whole.number("table2_at_initialisation/equations.csv: sum of exact over all rows")
     assert read(shown) == sum(int(row["exact"]) for row in equations)

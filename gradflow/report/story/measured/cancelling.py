@@ -22,6 +22,7 @@ def measure(analysis: Analysis) -> Numbers:
     least, left = sheet.row_of("least"), sheet.row_of("least_left")
     silent = frame[frame["silent"] > 0]
     spans = frame[frame["form"] != "unit"]
+    untrained = frame[frame["bn"] != "running"]
     return {
         **{name: sheet.value(f"sum of {name} over all rows", frame[name].sum(), count) for name in _COUNTS},
         "least_survival": sheet.cell(left, "least_left", _row(left)),
@@ -42,9 +43,12 @@ def measure(analysis: Analysis) -> Numbers:
             for _, row in spans.iterrows()
         ],
         "agreeing": sheet.value(
-            "rows whose verdict is “agrees”", (frame["verdict"] == "agrees").sum(), count
+            "rows of untrained networks whose verdict is “agrees”",
+            (untrained["verdict"] == "agrees").sum(),
+            count,
         ),
-        "judged": sheet.value("rows", len(frame), count),
+        "judged": sheet.value("rows of untrained networks", len(untrained), count),
+        "trained": len(untrained) < len(frame),
         "rows": [
             {
                 "of": _row(row),
