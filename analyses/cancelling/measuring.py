@@ -60,10 +60,6 @@ def per_sample(model: nn.Module, inputs: Tensor, targets: Tensor, bn: BatchNormM
     return pd.concat(frames, ignore_index=True)
 
 
-def _keys(unit: int, stage: int, inputs: Tensor) -> dict[str, Any]:
-    return {"unit": unit, "stage": stage, "sample": range(len(inputs))}
-
-
 def _units(capture: Capture) -> Iterator[tuple[int, dict[str, Any]]]:
     for unit, branch in zip(capture.units, capture.branch_parts, strict=True):
         if unit.shortcut == "identity" and branch is not None:

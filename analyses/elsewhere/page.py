@@ -41,6 +41,7 @@ def write_page(
         agreeing=int(verdict.isin([AGREES, NEAR]).sum()),
         disagreeing=int((verdict == DISAGREES).sum()),
         outside=int((verdict == OUTSIDE).sum()),
+        disagreeing_laws=set(verdicts.loc[verdict == DISAGREES, "law"]),
         refined=R / 2,
         table=_table(verdicts),
     )

@@ -12,7 +12,7 @@ from common.tables import markdown_table, with_interval
 from gains.measuring import CASES, Case
 from gains.summary import worst_error
 from gradflow.plots import format_number
-from gradflow.theory import AGREES, DISAGREES, NEAR, OUTSIDE
+from gradflow.theory import AGREES, DISAGREES, NEAR, OUTSIDE, UNDECIDED
 
 
 def write_page(
@@ -42,6 +42,7 @@ def write_page(
         exact={case.title: worst_error(gains, case.shortcut) for case in CASES if case.exact},
         constant=constant,
         growing=sum(row["whole_gain_low"] > 1 for row in constant),
+        against=[row["title"] for row in constant if row["predicted"] < 1 < row["whole_gain_low"]],
         judged=_judged(rates),
         table=_table(gains, rates, ends, longest),
     )
@@ -50,7 +51,7 @@ def write_page(
 def _judged(rates: pd.DataFrame) -> str:
     verdicts = rates[rates["law"] != "whole_rate"].set_index("shortcut")["verdict"]
     said = []
-    for verdict in (AGREES, NEAR, DISAGREES, OUTSIDE):
+    for verdict in (AGREES, NEAR, DISAGREES, UNDECIDED, OUTSIDE):
         names = [_title(case) for case in CASES if not case.exact and verdicts[case.shortcut] == verdict]
         if names:
             said.append(f"*{verdict}*: {', '.join(names)}")

@@ -90,7 +90,7 @@ def _ranks(cases: Sequence[Case], rows: dict[Any, dict[Any, Any]], model: str) -
         + (
             "."
             if found.pvalue < 0.05
-            else ": gradients at initialisation alone do not rank these networks as training does."
+            else ": gradients at initialisation alone are not shown to rank these networks as training does."
         )
     )
 

@@ -76,7 +76,8 @@ def read_spans(
 @click.option(
     "--per-sample",
     is_flag=True,
-    help="Hold each sample to the tolerance; needs --bn frozen (untrained) or running (trained).",
+    help="Hold each sample to the tolerance; needs --bn frozen (untrained) or running (trained). Equation 9 "
+    "compares whole tensors all the same.",
 )
 @click.pass_context
 def command(

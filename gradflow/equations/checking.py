@@ -71,7 +71,8 @@ def check(
             what the record's metadata name as skipped.
         dtypes: in which to run; the model's own and float64 unless told otherwise.
         per_sample: whether each sample is held to the tolerance, and the worst one is told. Needs
-            `bn` 'running' or 'frozen' where there is batch normalisation.
+            `bn` 'running' or 'frozen' where there is batch normalisation. Equation 9 compares whole
+            tensors all the same.
         meta: as for `probe`.
 
     Returns:

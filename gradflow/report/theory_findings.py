@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
+from gradflow.theory.verdicts import LEAST_SEEDS
 from gradflow.wording import format_number as number
 
 
@@ -49,9 +50,24 @@ def _verdict(part: pd.DataFrame) -> str:
         for verdict in (AGREES, NEAR, DISAGREES)
         if verdict in judged
     ]
-    if UNDECIDED in judged:
-        said.append("one pass has no interval, so nothing is decided: --seeds 0-9 gives one")
+    said += _why_undecided(part[part["verdict"] == UNDECIDED], total)
     if outside:
         said.append(f"out of its conditions: {'; '.join(outside)}")
     words = "; ".join(said)
     return f"{words[:1].upper()}{words[1:]}."
+
+
+def _why_undecided(undecided: pd.DataFrame, total: int) -> Iterator[str]:
+    """Yield what keeps predictions undecided, and in how many of `total` it does."""
+    few = undecided["seeds"] < LEAST_SEEDS
+    bare = ~few & undecided["value_low"].isna()
+    straddling = ~few & ~bare
+    enough = f"--seeds 0-{LEAST_SEEDS - 1} measures so many"
+    reasons = {
+        f"of fewer than {LEAST_SEEDS} seeds nothing is decided: {enough}": few,
+        "without an interval nothing is decided": bare,
+        "the interval reaches to both sides of it, so nothing is decided": straddling,
+    }
+    for words, chosen in reasons.items():
+        if chosen.any():
+            yield words + (f" (in {int(chosen.sum())} of {total})" if total > 1 else "")

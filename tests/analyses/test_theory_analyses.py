@@ -110,6 +110,72 @@ def test_powers_are_exact_with_blocked_branches(tmp_path: Path) -> None:
     )
 
 
+def _gains_page(whole: float, seeds: int) -> str:
+    """Return the page on λ^k with branches that hand on `whole` times what comes, in all networks alike."""
+    cases = importlib.import_module("gains.measuring").CASES
+    summary = importlib.import_module("gains.summary")
+    k = np.arange(1.0, 4.0)
+    gains = pd.concat(
+        pd.DataFrame({"shortcut": case.shortcut, "seed": seed, "stage": 0, "units_between": k}).assign(
+            blocked_gain=case.predicted(k), predicted_gain=case.predicted(k), whole_gain=whole + seed / 1e6
+        )
+        for case in cases
+        for seed in range(seeds)
+    )
+    write_page = importlib.import_module("gains.page").write_page
+    rates = summary.judge_rates(gains)
+    page: str = write_page(gains, summary.summarise(gains), rates, "preact20", "synthetic", 2)
+    return page
+
+
+def test_why_a_gradient_grows_is_a_reading_of_small_lambdas_alone() -> None:
+    """It is offered for λ < 1, said to be unmeasured, and not there where nothing grew against λ^k."""
+    (reading,) = [line for line in _gains_page(2.0, 10).splitlines() if "standard deviation" in line]
+    assert "A reading, which nothing here measures" in reading
+    assert "(λ = 0.5, λ = 0.9)" in reading
+    assert "standard deviation" not in _gains_page(0.5, 10)
+
+
+def test_rates_of_few_seeds_are_said_to_be_undecided() -> None:
+    """The sentence on gates and dropout leaves none out."""
+    assert "beside the prediction: *undecided*: dropout" in _gains_page(2.0, 2)
+    assert "*undecided*" not in _gains_page(2.0, 10)
+
+
+@pytest.mark.parametrize(("ratios", "words"), [((1, 3, 2, 5, 4), True), ((1, 2, 3, 4, 5), False)])
+def test_a_rank_correlation_that_may_be_chance_shows_nothing(ratios: tuple[int, ...], words: bool) -> None:
+    """p ≥ 0.05 is no proof of the contrary: five cases in nearly the paper's order are such a case."""
+    page = importlib.import_module("paper_tables.page")
+    cases = [
+        case for case in importlib.import_module("paper_tables.cases").CASES if case.model == "resnet164"
+    ]
+    order = np.argsort(np.argsort([float(case.error) for case in cases]))
+    rows = {case.name: {"ratio": np.exp(ratios[rank])} for case, rank in zip(cases, order, strict=True)}
+    sentence = page._ranks(cases, rows, "resnet164")
+    assert ("are not shown to rank these networks" in sentence) is words
+    assert "do not rank" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("slope", "decay"), [("disagrees", "disagrees"), ("agrees", "disagrees"), ("disagrees", "undecided")]
+)
+def test_readings_are_of_disagreements_alone(slope: str, decay: str) -> None:
+    """A reading of why a law fails is on the page only where the law fails."""
+    verdicts = pd.DataFrame({"law": ["correlation_slope", "post_norm_decay"], "verdict": [slope, decay]})
+    verdicts = verdicts.assign(net="a net", inputs="noise", predicted=1.0, value=1.0, outside="")
+    verdicts = verdicts.assign(value_low=1.0, value_high=1.0)
+    connected = pd.DataFrame({"net": ["a net"], "inputs": ["noise"], "co_active": [0.25]})
+    write_page = importlib.import_module("elsewhere.page").write_page
+    page = write_page(connected, verdicts, "noise", 10, {"connected": 2, "transformers": 2})
+    assert ("*Residual nets with BN.*" in page) is (slope == "disagrees")
+    assert ("*Post-LN.*" in page) is (decay == "disagrees")
+    assert "## Disagreements, read afterwards" in page
+    neither = verdicts.assign(verdict="agrees")
+    assert "read afterwards" not in write_page(
+        connected, neither, "noise", 10, {"connected": 2, "transformers": 2}
+    )
+
+
 def test_a_wrong_lambda_is_not_exact() -> None:
     """Control: one λ off by a thousandth is seen."""
     summary = importlib.import_module("gains.summary")

@@ -325,6 +325,19 @@ def test_samples_that_are_coupled_are_no_single_samples() -> None:
     assert expected["holds"].all(), expected[~expected["holds"]].to_string()
 
 
+def test_equation_9_compares_whole_tensors_also_where_samples_are_asked_for() -> None:
+    """Its gradients are of parameters, which samples share; the others' errors are of the worst sample."""
+    whole, single = (
+        checks_of(PREACT20, equations="19", dtypes=[torch.float64], bn="frozen", per_sample=per_sample)
+        for per_sample in (False, True)
+    )
+    nine = whole["equation"] == "9"
+    assert nine.sum() == 2
+    assert single[nine]["error"].tolist() == whole[nine]["error"].tolist()
+    assert (single[~nine]["error"] >= whole[~nine]["error"]).all()
+    assert (single[~nine]["error"] > whole[~nine]["error"]).any()
+
+
 def test_a_network_without_batch_normalisation_couples_nothing() -> None:
     """Then single samples may be asked for in any mode."""
     checks = check(Chain(), rows(), labels(), per_sample=True, equations="345").checks

@@ -235,3 +235,23 @@ def test_a_wrong_backward_of_f_is_no_reader_of_y(tapped: int | None) -> None:
     assert sums[~read]["expected_to_hold"].all()
     assert not sums[off]["holds"].any()
     assert sums[~off & ~read]["holds"].all()
+
+
+def test_a_wrong_backward_in_a_branch_is_for_gradcheck() -> None:
+    """As the documentation says: both sides take ∂F from autograd, so only finite differences see it."""
+
+    class ThousandthTooMuch(torch.autograd.Function):
+        @staticmethod
+        def forward(_: Any, value: Tensor) -> Tensor:
+            return value.clone()
+
+        @staticmethod
+        def backward(_: Any, gradient: Tensor) -> Tensor:
+            return 1.001 * gradient
+
+    model = seeded(lambda: Chain(lambda x, f: x + ThousandthTooMuch.apply(f(x))))
+    checks = check(model, rows(), labels(), equations="58").checks
+    assert checks["expected_to_hold"].all()
+    assert checks["holds"].all()
+    value = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    assert not torch.autograd.gradcheck(ThousandthTooMuch.apply, value, raise_exception=False, rtol=1e-4)
