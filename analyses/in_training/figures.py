@@ -35,6 +35,6 @@ def draw_ratios(found: pd.DataFrame) -> Figure:
             one.set_title(title)
             one.set_xlabel("training iteration")
             one.legend(title="layers", fontsize=7.5)
-        axes[0, 0].set_ylabel("median ‖g_l‖ / ‖g_{l+1}‖  (ratio)")
+        axes[0, 0].set_ylabel("median ‖gₗ‖ / ‖gₗ₊₁‖  (ratio)")
         legend(figure, "What a unit multiplies the gradient by while networks train")
     return figure
