@@ -139,13 +139,15 @@ class Flow:
         """Return what a unit does to the value when its branch's term has been added."""
         return self._mask(unit) if self.forward else UNCHANGED
 
-    def roundings(self, first: int, end: int) -> float:
-        """Return how many roundings the shortcut of a unit of a span takes, at most."""
-        return max((carry.roundings for carry in self._shortcuts(first, end) if carry), default=0.0)
+    @cached_property
+    def roundings(self) -> float:
+        """How many roundings the shortcut of a unit of the chain takes, at most."""
+        return max((carry.roundings for carry in self._shortcuts if carry), default=0.0)
 
+    @cached_property
     def unknown(self) -> bool:
         """Whether what some unit's shortcut does on the way cannot be told."""
-        return None in self._shortcuts(self.chain.first, self.chain.end)
+        return None in self._shortcuts
 
     @cached_property
     def _varies(self) -> bool:
@@ -211,9 +213,10 @@ class Flow:
         mask = self.tensors.mask(unit)
         return None if mask is None else Carry(mask)
 
-    def _shortcuts(self, first: int, end: int) -> list[Carry | None]:
+    @cached_property
+    def _shortcuts(self) -> list[Carry | None]:
         one = self._shortcut if self.forward else self._gradient_of_shortcut
-        return [one(unit) for unit in range(first, end)]
+        return [one(unit) for unit in range(self.chain.first, self.chain.end)]
 
     def _shortcut(self, unit: int) -> Carry | None:
         """Return h with all else held."""

@@ -90,7 +90,7 @@ def shortcut_gains(
 
 def _chain_rows(capture: Capture, chain: Run, arriving: Tensor) -> list[dict[str, Any]]:
     end = _norm(arriving)
-    blocked = capture.shortcut_path(chain.first, chain.last, arriving).forks
+    blocked = capture.shortcut_path(chain.first, chain.last, arriving)
     rows: list[dict[str, Any]] = []
     predicted: float | None = 1.0
     for unit in reversed(capture.units[chain.first : chain.end]):

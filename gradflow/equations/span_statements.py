@@ -138,10 +138,10 @@ class SpanStatements:
         if at_end is not None and exact and self._asked(case, "8"):
             path = self._capture.shortcut_path(first, end - 1, at_end)
         if path is not None:
-            blocked = dict(self._blocked(case, end, starts, path.forks, first))
+            blocked = dict(self._blocked(case, end, starts, path, first))
             for start in starts:
                 residual = blocked.get(start)
-                beyond = None if residual is None else self._underflow(residual, path.forks[start - first])
+                beyond = None if residual is None else self._underflow(residual, path[start - first])
                 yield from self._say(case, ("8",), "blocked", (start, end), residual, beyond)
         if carried and not exact:
             return
@@ -210,7 +210,7 @@ class SpanStatements:
     ) -> Iterator[Verdict]:
         of_units = self._reasons[case.variant][slice(*self._within(span))]
         reasons = list(dict.fromkeys(filter(None, [*of_units, beyond])))
-        if case.variant.shortcuts and self._carrying[form == "forward"].unknown():
+        if case.variant.shortcuts and self._carrying[form == "forward"].unknown:
             reasons.append(NOT_EVALUATED)
         if form != "forward":
             # With the branches blocked a gradient is sent from x_L alone: what the loss does is no matter.
@@ -227,9 +227,7 @@ class SpanStatements:
             extra = vector_jacobian_product(dtype, count, *self._layers) - sum_of_terms(dtype, count)
         if case.variant.shortcuts or case.variant.masks:
             carrying = self._carrying[form == "forward"]
-            roundings = (
-                carrying.roundings(self._chain.first, self._chain.end) if case.variant.shortcuts else 0.0
-            )
+            roundings = carrying.roundings if case.variant.shortcuts else 0.0
             tolerance = carried_sum(dtype, count, roundings, additions)
         return tolerance + extra
 

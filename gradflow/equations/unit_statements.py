@@ -66,7 +66,7 @@ def _signal(tensors: Tensors, chain: Chain, variant: Variant) -> tuple[Residual 
             absent = NOT_EVALUATED
         else:
             ((_, residual),) = flow.along(index, [index + 1])
-    roundings = flow.roundings(index, index + 1)
+    roundings = flow.roundings
     tolerance = carried_sum(tensors.dtype, 1, roundings) if roundings else sum_of_terms(tensors.dtype, 1)
     return residual, tolerance, absent
 

@@ -103,8 +103,10 @@ class Capture:
         """Return (∂y_l/∂x_l)ᵀ `cotangent` of a block without shortcut, by itself."""
         return vjp(block.total, 1.0, block.fork, cotangent)
 
-    def shortcut_path(self, first: int, last: int, cotangent: Tensor) -> ShortcutPath:
+    def shortcut_path(self, first: int, last: int, cotangent: Tensor) -> list[Tensor]:
         """Send `cotangent`, ∂E/∂x_L, back from x_L, L = `last` + 1, with every branch blocked.
+
+        Returns what arrives at x_l for each unit of the span.
 
         One backward pass over units `first` to `last`: at each addition nothing is handed on to
         the branch's operand, so what arrives at x_l came through f and h alone,
@@ -113,7 +115,7 @@ class Capture:
         shortcut nothing arrives.
         """
         span = self.units[first : last + 1]
-        ports = [port for unit in span for port in (unit.fork, unit.total)]
+        ports = [unit.fork for unit in span]
         with ExitStack() as stack:
             for unit in span:
                 hook = partial(hand_on_to, unit.split.shortcut_operand if unit.split is not None else None)
@@ -125,24 +127,10 @@ class Capture:
                 retain_graph=True,
                 allow_unused=True,
             )
-        found = [
+        return [
             cotangent.new_zeros(port.shape) if part is None else part  # type: ignore[redundant-expr] # allow_unused
             for part, port in zip(arrived, ports, strict=True)
         ]
-        return ShortcutPath(found[::2], found[1::2])
-
-
-@dataclass(frozen=True, eq=False)
-class ShortcutPath:
-    """What arrives with the branches blocked, for each unit of a span.
-
-    Attributes:
-        forks: at x_l.
-        totals: at y_l.
-    """
-
-    forks: list[Tensor]
-    totals: list[Tensor]
 
 
 class _Gradients:
