@@ -1,4 +1,4 @@
-"""Additions told by their order of execution: counted in a traced pass, changed in a later one."""
+"""Additions and subtractions told by their order of execution: counted in a traced pass, changed in a later one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradflow.probing.batch_norm import BatchNormHandling
-from gradflow.units.tracing import ADDITIONS, IN_PLACE, Bystander, TracedUnit, UnitTracer, summands
+from gradflow.units.combining import IN_PLACE, SUMS, summands
+from gradflow.units.tracing import Bystander, TracedUnit, UnitTracer
 
 
 class CountingTracer(UnitTracer):
-    """Finds units, and which of all additions of equal shapes is whose.
+    """Finds units, and which of all sums and differences of equal shapes is whose.
 
     Attributes:
         count: additions so far.
@@ -67,7 +68,7 @@ class LeavingOut(TorchFunctionMode):
 
 
 def _is_addition(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    return type(func) is not MethodWrapperType and func in ADDITIONS and summands(args, kwargs) is not None
+    return type(func) is not MethodWrapperType and func in SUMS and summands(args, kwargs) is not None
 
 
 def _without(

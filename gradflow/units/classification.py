@@ -3,7 +3,8 @@
 An addition y = a + b is residual when one operand, the branch, passes parameters of its
 own between the fork and the addition (or weights that are frozen, or a Fourier transform),
 and the other, the shortcut, is bare or shorter, with at most a projection, scale, gate or
-dropout. The inner sums of GELU's tanh form and
+dropout; beside a projection the branch is not linear in x_l, for two linear maps are one (unless the author's
+names say that one of them is a shortcut). The inner sums of GELU's tanh form and
 positional embeddings fail that test, as they must: the first have no parameter, the
 second no common origin. What passes it and is no unit all the same is told by `lookalikes`.
 """
@@ -15,24 +16,37 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk, order
-from gradflow.units.lookalikes import why_no_branch, why_no_fork, why_no_shortcut
+from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk
+from gradflow.units.lookalikes import (
+    why_no_branch,
+    why_no_fork,
+    why_no_shortcut,
+    why_no_unit_with_projection,
+)
+from gradflow.units.naming import ParameterNames
 from gradflow.units.operations import (
     DROPOUT,
     FOURIER,
     LAYOUT,
     ON_A_SHORTCUT,
     PADDING,
+    POOLING,
     SCALING,
+    averages,
     function_name,
     has_gate,
+    has_switch,
+    is_gated,
     is_product_of_values,
     multiplies_by_mask,
     operation,
+    pads,
     projections,
 )
 
-__all__ = ["Split", "function_name", "operation", "split_addition"]
+NO_PARAMETERS = "neither operand passes parameters of its own between the addition and the fork"
+
+__all__ = ["NO_PARAMETERS", "Split", "function_name", "operation", "split_addition"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +84,12 @@ class Split:
         return bool(self.mixed_edges)
 
 
-def split_addition(walk: Walk) -> Split | str:
+def split_addition(walk: Walk, names: ParameterNames | None = None) -> Split | str:
     """Tell shortcut from branch, or say in words why the addition is not a residual unit's.
 
     Args:
         walk: the walk from the addition's operands.
+        names: what the parameters are called, for the case in which the graph cannot tell.
 
     Returns:
         the split, or the reason for which the addition is passed over.
@@ -87,10 +102,12 @@ def split_addition(walk: Walk) -> Split | str:
     shortcut = BOTH ^ branch
     mixes = any(operation(node) in FOURIER for node in walk.nodes_of(branch))
     if not walk.parameters_of(branch) and not sizes[branch][0] and not mixes:
-        return "neither operand passes parameters of its own between the addition and the fork"
-    nodes = walk.nodes_of(shortcut)
+        return NO_PARAMETERS
+    nodes, shared = walk.nodes_of(shortcut), walk.nodes_of(BOTH)
     foreign = sorted({operation(node) for node in nodes} - ON_A_SHORTCUT)
-    if any(is_product_of_values(node) for node in nodes):
+    if any(is_product_of_values(node, walk.values) for node in nodes) or (
+        any(is_gated(node, walk.values) for node in nodes) and not has_switch([*nodes, *shared])
+    ):
         foreign.append("a product of values")
     if foreign:
         return f"both operands are branches: the shorter one holds {', '.join(foreign)}"
@@ -99,34 +116,23 @@ def split_addition(walk: Walk) -> Split | str:
     weights = sizes[shortcut][0]
     if weights > 2:
         return f"both operands are branches: the shorter one holds {weights} weights"
-    interior = _interior(walk, walk.fork)
-    reason = why_no_shortcut(walk, shortcut) or why_no_branch(walk, branch, interior)
+    reason = why_no_shortcut(walk, shortcut) or why_no_branch(walk, branch)
+    if not reason and (weights or averages(nodes)):
+        reason = why_no_unit_with_projection(walk, branch, names or ParameterNames())
     if reason:
         return reason
     return Split(
         fork=walk.fork,
-        shortcut=_shortcut_kind(nodes, weights, has_gate([*nodes, *walk.nodes_of(BOTH)])),
+        shortcut=_shortcut_kind(nodes, weights, has_gate([*nodes, *shared])),
         shortcut_operand=0 if shortcut == FIRST else 1,
         shortcut_edges=tuple(walk.edges_of(shortcut)),
         branch_edges=tuple(walk.edges_of(branch)),
         mixed_edges=tuple(walk.edges_of(BOTH)),
-        interior=interior,
+        interior=walk.interior,
         shortcut_parameters=tuple(walk.parameters_of(shortcut)),
         branch_parameters=(*walk.parameters_of(branch), *walk.parameters_of(BOTH)),
         side_inputs=walk.side_inputs,
     )
-
-
-def _interior(walk: Walk, fork: Port) -> frozenset[Node]:
-    """Return the nodes between the fork and the addition that x_l goes into.
-
-    What a branch makes of parameters alone, such as a bias for all layers, is not among them.
-    """
-    found: set[Node] = {fork.node}
-    for node in sorted(walk.reached, key=order):
-        if any(origin in found for origin, _ in node.next_functions):
-            found.add(node)
-    return frozenset(found - {fork.node})
 
 
 def _size(walk: Walk, side: int) -> tuple[int, int, int]:
@@ -137,18 +143,20 @@ def _size(walk: Walk, side: int) -> tuple[int, int, int]:
     a frozen weight has no leaf in the graph.
     """
     nodes = walk.nodes_of(side)
-    weights = len(projections(nodes)) - has_gate(nodes)
+    weights = len(projections(nodes, walk.values)) - has_gate(nodes)
     return max(weights, 0), sum(leaf.numel() for leaf in walk.parameters_of(side)), len(nodes)
 
 
 def _shortcut_kind(nodes: list[Node], weights: int, gated: bool) -> str:
     names = {operation(node) for node in nodes} - LAYOUT
-    if not names:
-        return "identity"
     if weights > 0:
         return "projection"
-    if names & PADDING:
+    if pads(nodes):
         return "padding"
+    if not names & POOLING:
+        names -= PADDING  # of nothing
+    if not names:
+        return "identity"
     if gated:
         return "gated"
     if names & DROPOUT or any(multiplies_by_mask(node) for node in nodes):

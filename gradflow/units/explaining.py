@@ -72,13 +72,14 @@ def _explain(unit: TracedUnit, tracer: ExplainingTracer, before: int | None) -> 
         )
     operands = [unit.operand(index)[0] for index in (0, 1)]
     walk = find_fork(*operands)
+    walk.unchanged = tracer.unchanged
     side = FIRST if unit.split.shortcut_operand == 0 else SECOND
     return Explanation(
         addition=f"{unit.where}; operand {unit.split.shortcut_operand + 1} is the shortcut",
         fork=fork,
         shortcut=_path(walk.nodes_of(side), unit.shortcut_parameters, bare="x_l itself"),
         branch=_branch(walk, BOTH ^ side, unit),
-        why=_why(unit),
+        why=_why(unit, walk),
     )
 
 
@@ -126,11 +127,11 @@ _REASONS = {
 }
 
 
-def _why(unit: TracedUnit) -> str:
+def _why(unit: TracedUnit, walk: Walk) -> str:
     parameters = len(unit.branch_parameters)
     if parameters:
         passes = f"{_count(parameters, 'parameter')} between x_l and the addition"
-    elif projections(unit.interior):
+    elif projections(unit.interior, walk.values):
         passes = "weights that are frozen"
     else:
         passes = "a Fourier transform"

@@ -12,8 +12,10 @@ such as what cross-attention attends to, or a bias that all layers share.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch.autograd.graph import Node
@@ -23,6 +25,7 @@ FIRST, SECOND = 1, 2
 
 BOTH = FIRST | SECOND
 
+_CAST = "ToCopyBackward0"
 
 Kind = tuple[torch.Size, torch.dtype]
 """Shape and type of a value, and so of its gradient."""
@@ -74,6 +77,8 @@ class Walk:
         side_inputs: values from before the fork that one operand reads beside it.
         reads_beside: the operand that does (a bit); 0 if there is no side input.
         operands: where the two operands come from.
+        unchanged: nodes that are known to change nothing, such as those of additions of the number 0.
+        consumers: for each node that was reached, the fork and side inputs included, the nodes that read it.
     """
 
     fork: Port | None = None
@@ -84,6 +89,34 @@ class Walk:
     side_inputs: frozenset[Node] = frozenset()
     reads_beside: int = 0
     operands: tuple[Port, ...] = ()
+    unchanged: Collection[Node] = ()
+    consumers: dict[Node, list[tuple[Node, int, int]]] = field(default_factory=dict)
+
+    @cached_property
+    def interior(self) -> frozenset[Node]:
+        """The nodes between the fork and the addition that x_l goes into.
+
+        What a branch makes of parameters alone, such as a bias for all layers, is not among them.
+        """
+        return frozenset(self._made_from([] if self.fork is None else [self.fork.node]))
+
+    @cached_property
+    def values(self) -> frozenset[Node]:
+        """The fork, the side inputs, and all that is made from them.
+
+        What else was reached makes one weight of others: a parametrisation, such as weight normalisation.
+        """
+        origins = {*self.side_inputs, *([] if self.fork is None else [self.fork.node])}
+        return frozenset(origins | self._made_from(origins))
+
+    def _made_from(self, origins: Iterable[Node]) -> set[Node]:
+        stack, found = list(origins), set[Node]()
+        while stack:
+            for consumer, _, _ in self.consumers.get(stack.pop(), ()):
+                if consumer not in found:
+                    found.add(consumer)
+                    stack.append(consumer)
+        return found
 
     def starts_at_fork(self, side: int) -> bool:
         """Whether operand `side` is the fork itself."""
@@ -108,8 +141,15 @@ class Walk:
         return found
 
     def nodes_of(self, side: int) -> list[Node]:
-        """Return the nodes that only operand `side` passes (for `BOTH`: that both pass)."""
-        return [node for node, sides in self.reached.items() if sides == side]
+        """Return the nodes that only operand `side` passes (for `BOTH`: that both pass).
+
+        What a weight is computed with from parameters alone is not on the way of any value.
+        """
+        return [
+            node
+            for node, sides in self.reached.items()
+            if sides == side and node in self.values and node not in self.unchanged
+        ]
 
     def parameters_of(self, side: int) -> list[torch.Tensor]:
         """Return the leaves that only operand `side` reaches (for `BOTH`: that both reach)."""
@@ -136,7 +176,7 @@ def leaf_of(node: Node) -> torch.Tensor:
     return leaf
 
 
-def find_fork(first: Port, second: Port) -> Walk:
+def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
     """Walk from both operands of an addition to the nearest node that all paths of one of them share.
 
     Paths that end at a leaf (a parameter) do not count. The walk costs one visit for each
@@ -145,6 +185,7 @@ def find_fork(first: Port, second: Port) -> Walk:
     Args:
         first: where the first operand comes from.
         second: where the second operand comes from.
+        visits: after how many nodes the walk is given up.
 
     Returns:
         the walk; its `fork` is None if the operands have no common origin.
@@ -173,7 +214,8 @@ def find_fork(first: Port, second: Port) -> Walk:
 
     reach(first.node, first.output, FIRST)
     reach(second.node, second.output, SECOND)
-    while frontier:
+    limit = -1
+    while frontier and -frontier[0][0] > limit and len(walk.reached) < visits:
         node = heapq.heappop(frontier)[2]
         side = sides[node]
         waiting[side] -= 1
@@ -182,10 +224,9 @@ def find_fork(first: Port, second: Port) -> Walk:
             walk.fork = Port(node, min(outputs[node]))
             walk.mixed_outputs = len(outputs[node]) > 1
             walk.edges = {Edge(consumer, index): side for consumer, index, side in incoming[node]}
-            walk.side_inputs = frozenset(node for _, _, node in frontier)
-            walk.reads_beside = FIRST if waiting[FIRST] else SECOND if waiting[SECOND] else 0
-            break
-        if one_sided and not waiting[BOTH ^ side]:
+            limit = _age(node)
+            continue
+        if walk.fork is None and one_sided and not waiting[BOTH ^ side]:
             break  # only one operand has paths left
         walk.reached[node] = side
         for index, (origin, output) in enumerate(node.next_functions):
@@ -197,7 +238,22 @@ def find_fork(first: Port, second: Port) -> Walk:
             else:
                 reach(origin, output, side)
                 incoming[origin].append((node, index, side))
+    walk.consumers = incoming
+    if walk.fork is not None:
+        walk.side_inputs = frozenset(node for _, _, node in frontier)
+        walk.reads_beside = FIRST if waiting[FIRST] else SECOND if waiting[SECOND] else 0
     return walk
+
+
+def _age(node: Node) -> int:
+    """Return when the value of `node` was made, whatever type it was given later.
+
+    A cast that changes nothing in one precision leaves a node in another, and what the branch reads
+    beside x_l must not be older than x_l in the one and younger in the other.
+    """
+    while node.name() == _CAST and node.next_functions[0][0] is not None:
+        node = node.next_functions[0][0]
+    return order(node)
 
 
 def between(start: Port, end: Port) -> tuple[list[Node], list[Edge]]:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, Walk
+from gradflow.units.graph import BOTH, FIRST, Walk, is_leaf
+from gradflow.units.linearity import nonlinear
+from gradflow.units.naming import ParameterNames
 from gradflow.units.operations import (
+    LAYOUT,
+    POSITIVE,
     PROJECTION,
     RESCALING,
     SLICES,
@@ -43,22 +47,54 @@ def why_no_shortcut(walk: Walk, side: int) -> str | None:
     return None
 
 
-def why_no_branch(walk: Walk, side: int, interior: frozenset[Node]) -> str | None:
-    """Return why operand `side` is no branch, though it has parameters.
-
-    Args:
-        walk: from the addition.
-        side: the operand.
-        interior: the nodes that x_l goes into.
-    """
+def why_no_branch(walk: Walk, side: int) -> str | None:
+    """Return why operand `side` is no branch, though it has parameters."""
     nodes = [*walk.nodes_of(side), *walk.nodes_of(BOTH)]
     if all(operation(node) in RESCALING for node in nodes):
         return "the longer operand only scales and shifts the shorter one, as a normalisation does"
     if _is_added_parameter(walk):
         return "its shorter operand is a parameter that the branch adds, too: an embedding of positions"
-    if walk.side_inputs and _adds_another_stream(walk, interior):
+    if walk.side_inputs and _adds_another_stream(walk, walk.interior):
         return "the branch reads the sum of another stream: coupled streams, as in a reversible network"
     return None
+
+
+def why_no_unit_with_projection(walk: Walk, side: int, names: ParameterNames) -> str | None:
+    """Return why `side` is no branch beside a projection, though it would be one beside x_l itself.
+
+    Args:
+        walk: from the addition.
+        side: the operand.
+        names: may say that the other operand is a shortcut, where both are linear.
+    """
+    assert walk.fork is not None
+    path = [*walk.nodes_of(side), *walk.nodes_of(BOTH)]
+    linear = not nonlinear(path, {walk.fork.node, *walk.interior})
+    if linear and not names.say_shortcut(walk.parameters_of(BOTH ^ side), walk.parameters_of(side)):
+        return (
+            "both operands are linear in one tensor, so that their sum is one linear map, and none a shortcut"
+        )
+    end = _moved_from(walk.operands[0 if side == FIRST else 1].node)
+    if operation(end).startswith("Upsample"):
+        return "the longer operand comes back from a coarser resolution: a feature pyramid's lateral sum"
+    if _is_scale_of_noise(end):
+        return "a mean and a standard deviation times noise: a sample of a distribution, not a unit"
+    return None
+
+
+def _moved_from(node: Node) -> Node:
+    """Return the node that computed what `node` only moves about."""
+    while operation(node) in LAYOUT and node.next_functions[0][0] is not None:
+        node = node.next_functions[0][0]
+    return node
+
+
+def _is_scale_of_noise(node: Node) -> bool:
+    """Whether `node` multiplies what is positive by its form by something that has no gradient."""
+    origins = [origin for origin, _ in node.next_functions if origin is not None]
+    if operation(node) != "Mul" or len(origins) != 1 or is_leaf(origins[0]):
+        return False
+    return operation(_moved_from(origins[0])) in POSITIVE
 
 
 def _is_added_parameter(walk: Walk) -> bool:

@@ -15,6 +15,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradflow.units.graph import Port, between
+from gradflow.units.hidden import noticing_hidden_code
+from gradflow.units.naming import ParameterNames
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
 
 
@@ -36,6 +38,7 @@ def watching(
     """
     with ExitStack() as stack:
         blocks = set(_named_blocks(model, selected)) if selected else set()
+        tracer.names = ParameterNames(model)
         if begun:
             tracer.running.append("")
         for name, module in model.named_modules():
@@ -48,6 +51,7 @@ def watching(
                 stack.callback(before.remove)
                 after = module.register_forward_hook(running.leave, always_call=True)
                 stack.callback(after.remove)
+        stack.enter_context(noticing_hidden_code(tracer.note_scripted))
         stack.enter_context(tracer)
         yield
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import is_leaf
+from gradflow.units.graph import is_leaf, order
 
 LAYOUT = {
     "View", "Reshape", "ReshapeAlias", "UnsafeView", "Permute", "Transpose", "T", "Expand", "Repeat", "Clone",
@@ -27,18 +27,33 @@ NORMALISATION = {
 
 PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Mm", "Bmm", "Linear"}
 PADDING = {"ConstantPadNd", "Cat", "Constant"}
-SUBSAMPLING = {
-    "Slice", "AvgPool2D", "AvgPool3D", "MaxPool2DWithIndices", "Mean", "Index", "AdaptiveAvgPool2D",
+BORDERS = {
+    f"{kind}Pad{dimensions}D" for kind in ("Reflection", "Replication") for dimensions in (1, 2, 3)
 }  # fmt: skip
+"""What a convolution pads with that does not pad with zeros."""
+AVERAGING = {"AvgPool2D", "AvgPool3D", "Mean", "AdaptiveAvgPool2D"}
+POOLING = {"MaxPool2DWithIndices", "MaxPool3DWithIndices", "Amax"} | AVERAGING
+SUBSAMPLING = {"Slice", "Index"} | POOLING
 SCALING = {"Mul", "Div"}
 GATE = {"Sigmoid", "Hardsigmoid", "Rsub", "Sub", "Neg", "Add"}
 SLICES = {"Slice", "Select", "Narrow"}
 SWITCHES = {"Sigmoid", "Hardsigmoid", "Softmax"}
 FOURIER = {"FftC2C", "FftR2C", "FftC2R"}
+POSITIVE = {"Exp", "Softplus", "Sqrt"}
+"""What a standard deviation is made with."""
 DROPOUT = {"NativeDropout", "FusedDropout"}
 
 ON_A_SHORTCUT = (
-    LAYOUT | set(NORMALISATION) | PROJECTION | PADDING | SUBSAMPLING | SCALING | GATE | DROPOUT | {"Roll"}
+    LAYOUT
+    | set(NORMALISATION)
+    | PROJECTION
+    | PADDING
+    | BORDERS
+    | SUBSAMPLING
+    | SCALING
+    | GATE
+    | DROPOUT
+    | {"Roll"}
 )
 """All that may stand on a shortcut."""
 
@@ -77,20 +92,36 @@ def function_name(nodes: list[Node]) -> str:
     return "+".join(words) or "identity"
 
 
-def projections(nodes: Iterable[Node]) -> list[Node]:
-    """Return those of `nodes` that multiply a value by a weight."""
-    return [node for node in nodes if operation(node) in PROJECTION and not is_product_of_values(node)]
+def projections(nodes: Iterable[Node], values: Collection[Node]) -> list[Node]:
+    """Return those of `nodes` that multiply a value by a weight.
+
+    Args:
+        nodes: of a walk.
+        values: what the walk says that values are.
+    """
+    return [
+        node for node in nodes if operation(node) in PROJECTION and not is_product_of_values(node, values)
+    ]
 
 
-def is_product_of_values(node: Node) -> bool:
+def is_product_of_values(node: Node, values: Collection[Node]) -> bool:
     """Whether `node` multiplies two values of the forward pass, as attention's scores are made."""
-    if operation(node) not in {"Bmm", "Mm"}:
-        return False
-    return all(origin is not None and not is_made_of_leaves(origin) for origin, _ in node.next_functions)
+    return operation(node) in {"Bmm", "Mm"} and _reads_two(node, values)
 
 
-def is_made_of_leaves(node: Node) -> bool:
+def is_gated(node: Node, values: Collection[Node]) -> bool:
+    """Whether `node` multiplies two values of the forward pass element by element, as FiLM does."""
+    return operation(node) in SCALING and _reads_two(node, values)
+
+
+def _reads_two(node: Node, values: Collection[Node]) -> bool:
+    return all(origin in values and not is_made_of_leaves(origin) for origin, _ in node.next_functions)
+
+
+def is_made_of_leaves(node: Node | None) -> bool:
     """Whether nothing but a parameter, moved about or looked up, goes into `node`."""
+    if node is None:
+        return False
     while not is_leaf(node):
         origins = [origin for origin, _ in node.next_functions if origin is not None]
         if len(origins) != 1 or operation(node) not in LAYOUT | {"Embedding"}:
@@ -107,6 +138,23 @@ def is_frozen(node: Node) -> bool:
 def has_gate(nodes: Iterable[Node]) -> bool:
     """Whether a gate's sigmoid is among `nodes`."""
     return any(operation(node) == "Sigmoid" for node in nodes)
+
+
+def pads(nodes: Collection[Node]) -> bool:
+    """Whether `nodes` make a value larger: not where nothing is added, or a pooling pads its own input."""
+    padding = [node for node in nodes if operation(node) in PADDING and any(getattr(node, "_saved_pad", [1]))]
+    pooled = min((order(node) for node in nodes if operation(node) in POOLING), default=None)
+    return any(pooled is None or order(node) > pooled for node in padding)
+
+
+def averages(nodes: Iterable[Node]) -> bool:
+    """Whether something among `nodes` pools by averaging, which is a linear map."""
+    return any(operation(node) in AVERAGING for node in nodes)
+
+
+def has_switch(nodes: Iterable[Node]) -> bool:
+    """Whether something among `nodes` opens or closes a gate, whatever its form."""
+    return any(operation(node) in SWITCHES for node in nodes)
 
 
 def multiplies_by_mask(node: Node) -> bool:

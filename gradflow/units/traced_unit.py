@@ -55,12 +55,14 @@ class TracedUnit:
     def operand(self, index: int) -> tuple[Port, float]:
         """Return operand `index` of the addition, and what the addition multiplies it by.
 
-        That is 1, but for the second operand of ``torch.add(…, alpha=…)``.
+        That is 1, but for the second operand of a subtraction or of ``torch.add(…, alpha=…)``.
         """
         node, output = self.total.node.next_functions[index]
         assert node is not None, "an operand of a residual addition has a history"
-        alpha = getattr(self.total.node, "_saved_alpha", 1) if index == 1 else 1
-        return Port(node, output), float(alpha)
+        if index == 0:
+            return Port(node, output), 1.0
+        alpha = float(getattr(self.total.node, "_saved_alpha", 1))
+        return Port(node, output), -alpha if self.total.node.name() == "SubBackward0" else alpha
 
     @property
     def branch_output(self) -> tuple[Port, float]:

@@ -21,29 +21,29 @@ from torch import Tensor
 from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 
-from gradflow.errors import ProbeError
-from gradflow.units.classification import Split, function_name, split_addition
+from gradflow.units.classification import NO_PARAMETERS, Split, function_name, split_addition
+from gradflow.units.combining import (
+    COMBINATIONS,
+    IN_PLACE,
+    SUBTRACTIONS,
+    SUMS,
+    Combination,
+    adds_nothing,
+    summands,
+)
 from gradflow.units.graph import Port, Walk, between, find_fork
+from gradflow.units.hidden import REENTRANT, refuse_reentrant
+from gradflow.units.naming import ParameterNames
 from gradflow.units.traced_unit import Bystander, Observer, PassedOver, TracedUnit
 from gradflow.units.weights import WeightUses
 
-__all__ = [
-    "ADDITIONS",
-    "IN_PLACE",
-    "Bystander",
-    "Observer",
-    "PassedOver",
-    "TracedUnit",
-    "UnitTracer",
-    "summands",
-]
+__all__ = ["Bystander", "Observer", "PassedOver", "TracedUnit", "UnitTracer"]
 
-IN_PLACE = {Tensor.add_, Tensor.__iadd__}
-ADDITIONS = {torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__, torch.ops.aten.add} | IN_PLACE
-"""The functions that add; `IN_PLACE` those that write into their first operand."""
+_LONGEST = 500
+"""Operations between x_l and where it is combined with F(x_l), where that is only said and not measured.
 
-
-_REENTRANT = "CheckpointFunctionBackward"
+Such functions occur all over a network, and a walk to its beginning at each of them would be slow.
+"""
 
 _MACHINERY = ("gradflow.units.", "torch._", "torch.overrides", "torch.utils._")
 """Python modules that stand between an addition and the line on which it is written."""
@@ -64,6 +64,8 @@ class UnitTracer(TorchFunctionMode):
         passed_over: the other additions so far.
         running: qualified names of the modules whose forward is running, the innermost last.
         inputs: the leaves that stand for the network's inputs, which are no parameters.
+        names: of the network's parameters.
+        unchanged: nodes of additions of the number 0, such as `sum` begins with.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class UnitTracer(TorchFunctionMode):
         self.passed_over: list[PassedOver] = []
         self.running: list[str] = []
         self.inputs: list[Tensor] = []
+        self.names = ParameterNames()
+        self.unchanged: set[Node] = set()
         self.observer = observer
         self._selected = selected
         self._overrides = dict(overrides or {})
-        self._special = ADDITIONS | set(self._overrides)
+        self._special = COMBINATIONS.keys() | set(self._overrides)
         self._uses: dict[tuple[Node, int], int] = {}
         self._weights = WeightUses()
         self._activation: list[str] = []
@@ -97,10 +101,15 @@ class UnitTracer(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in self._special:
             func = self._overrides.get(func, func)
-            operands = summands(args, kwargs) if func in ADDITIONS else None
-            if operands is not None:
-                if torch.is_grad_enabled() and all(operand.grad_fn is not None for operand in operands):
-                    return self._add(func, args, kwargs, *operands)
+            operands = summands(args, kwargs) if func in SUMS else None
+            if operands is None:
+                if func in SUMS and adds_nothing(args):
+                    return self._add_nothing(func, args, kwargs)
+                if func in COMBINATIONS and torch.is_grad_enabled():
+                    self._note_combination(COMBINATIONS[func], args, kwargs)
+            elif torch.is_grad_enabled() and all(operand.grad_fn is not None for operand in operands):
+                return self._add(func, args, kwargs, *operands)
+            elif func not in SUBTRACTIONS:
                 self._note_hidden(*operands)
         used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
         result = func(*args, **kwargs)
@@ -126,6 +135,7 @@ class UnitTracer(TorchFunctionMode):
     def forget_graph(self) -> None:
         """Drop what refers to the autograd graph beyond the units themselves."""
         self._uses.clear()
+        self.unchanged.clear()
         self._weights.clear()
         self._followed = None
 
@@ -144,11 +154,8 @@ class UnitTracer(TorchFunctionMode):
                 continue
             key = node, value.output_nr
             uses = self._uses[key] = self._uses.get(key, 0) + 1
-            if uses == 1 and node.name() == _REENTRANT:
-                raise ProbeError(
-                    "reentrant activation checkpointing hides the units inside it; "
-                    "call torch.utils.checkpoint.checkpoint with use_reentrant=False"
-                )
+            if uses == 1 and node.name() == REENTRANT:
+                refuse_reentrant()
             if uses == 2:
                 self.observer.fork_value(Port(*key), value.detach())
 
@@ -183,13 +190,23 @@ class UnitTracer(TorchFunctionMode):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
             split = self._split(find_fork(*ports))
+        negative = func in SUBTRACTIONS
+        if (
+            negative
+            and isinstance(split, Split)
+            and (split.shortcut, split.shortcut_operand) != ("identity", 0)
+        ):
+            split = "it subtracts: of differences only x_l − F(x_l) is measured"
+        elif negative and isinstance(split, str):
+            where = ""  # a difference that is no unit's is nothing that anybody would take for one
         if isinstance(split, str):
-            self.passed_over.append(PassedOver(name, split, where, tuple(first.shape)))
+            if where:
+                self.passed_over.append(PassedOver(name, split, where, tuple(first.shape)))
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
             self._count_uses(used, result)
             return result
-        alpha = kwargs.get("alpha", 1)
+        alpha = -kwargs.get("alpha", 1) if negative else kwargs.get("alpha", 1)
         if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":
             split = replace(split, shortcut="scaled")  # y = F + α x
             if ports[1] == split.fork:
@@ -214,11 +231,44 @@ class UnitTracer(TorchFunctionMode):
         self.found(unit, result)
         return result
 
+    def _add_nothing(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Add the number 0, as `sum` begins, and remember that nothing has changed."""
+        used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
+        result = func(*args, **kwargs)
+        if _has_history(result):
+            self._count_uses(used, result)
+            self.unchanged.add(result.grad_fn)
+        return result
+
+    def _note_combination(
+        self, combination: Combination, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Say of a function that does what a residual addition does that it is not measured."""
+        name = self.running[-1] if self.running else ""
+        if self._selected is not None and not self._selected(name):
+            return
+        for pair in combination.pairs(args, kwargs):
+            split = self._split(find_fork(*pair, visits=_LONGEST))
+            if isinstance(split, Split) or (combination.weighs and split == NO_PARAMETERS):
+                reason = (
+                    f"{combination.form} combines x_l and F(x_l), which is measured where it is x_l + F(x_l)"
+                )
+                self.passed_over.append(PassedOver(name, reason, _line(), tuple(pair[0].shape)))
+                return
+
+    def note_scripted(self, function: str, result: Tensor) -> None:
+        """Say of a TorchScript function that adds that nothing can be measured in it."""
+        name = self.running[-1] if self.running else ""
+        if self._selected is None or self._selected(name):
+            reason = f"the TorchScript function {function} adds tensors, where no function mode sees it"
+            self.passed_over.append(PassedOver(name, reason, _line(), tuple(result.shape)))
+
     def _split(self, walk: Walk) -> Split | str:
         """Return how an addition comes apart, in the light of what ran before it, or why it does not."""
+        walk.unchanged = self.unchanged
         for leaf in self.inputs:
             walk.parameters.pop(leaf, None)
-        split = split_addition(walk)
+        split = split_addition(walk, self.names)
         if isinstance(split, str):
             for unit in self.units[-1:]:
                 starts_there = walk.fork is not None and walk.fork.node in {unit.fork.node, *unit.interior}
@@ -260,15 +310,6 @@ class UnitTracer(TorchFunctionMode):
             reason = "an operand is a parameter"
         name = self.running[-1] if self.running else ""
         self.passed_over.append(PassedOver(name, reason, _line(), tuple(first.shape)))
-
-
-def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
-    """Return the operands of an addition of two tensors of one shape; None for any other."""
-    first = args[0] if args else kwargs.get("input")
-    second = args[1] if len(args) > 1 else kwargs.get("other")
-    if not (isinstance(first, Tensor) and isinstance(second, Tensor)) or first.shape != second.shape:
-        return None
-    return first, second
 
 
 def _line() -> str:

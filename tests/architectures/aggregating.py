@@ -3,44 +3,41 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import cast
 
+import torchvision
 from torch import nn
+from torchvision.models.detection.backbone_utils import BackboneWithFPN
+from torchvision.models.resnet import BasicBlock
 
 from architectures.row import (
     INTO_A_VIEW,
+    PYRAMID,
     TWO_BRANCHES,
     Architecture,
+    Full,
     from_timm,
     images,
+    seeding,
     timm_full,
 )
 
+
+def _pyramid() -> nn.Module:
+    return BackboneWithFPN(
+        torchvision.models.ResNet(BasicBlock, [2, 2, 2, 2], num_classes=10),
+        {"layer3": "0", "layer4": "1"},
+        [256, 512],
+        8,
+    )
+
+
+def _faster_rcnn() -> nn.Module:
+    model = torchvision.models.get_model("fasterrcnn_resnet50_fpn", weights=None, weights_backbone=None)
+    return cast("nn.Module", model.backbone)
+
+
 RESIDUAL = [
-    Architecture(
-        "RepVGG (in training)",
-        "timm.models.byobnet.RepVggBlock",
-        "each block adds a 1×1 to a 3×3 convolution, a unit with a projection; where width and size "
-        "stay, the "
-        "batch-normalised x is added to their sum, a second unit around the first; A0: stem + Σ (2, "
-        "4, 14, 1) "
-        "blocks, 5 of which change width or size",
-        from_timm(
-            lambda timm: timm.models.byobnet.ByobNet(
-                timm.models.byobnet.ByoModelCfg(
-                    blocks=(
-                        timm.models.byobnet.ByoBlockCfg(type="rep", d=2, c=16, s=2, gs=0),
-                        timm.models.byobnet.ByoBlockCfg(type="rep", d=1, c=32, s=2, gs=0),
-                    ),
-                    stem_type="rep",
-                    stem_chs=8,
-                ),
-                num_classes=10,
-            )
-        ),
-        images(),
-        {"projection>relu": 3, "projection>other": 1, "other>relu": 1},
-        timm_full("repvgg_a0", {"projection": 22, "other": 17}),
-    ),
     Architecture(
         "DLA",
         "timm.models.dla.DlaBasic, DlaTree",
@@ -215,6 +212,37 @@ RESIDUAL = [
         passed_over=(INTO_A_VIEW,),
         unsupported="all: the ghost module returns a view (a slice of a concatenation), into which the "
         "shortcut is added in place",
+    ),
+    Architecture(
+        "PNASNet (max-pooled shortcuts)",
+        "timm.models.pnasnet.CellBase",
+        "three of a cell's five sums add a max-pooled x to two separable convolutions, in one cell behind a "
+        "projection: 14 × 3; the others add two paths with a ReLU each",
+        from_timm(
+            lambda timm: nn.Sequential(
+                nn.Conv2d(3, 8, 3, padding=1), timm.models.pnasnet.CellStem0(8, 4, 8, 4, pad_type="same")
+            )
+        ),
+        images(),
+        {"projection>cat": 1, "other>cat": 2},
+        timm_full("pnasnet5large", {"projection": 1, "other": 41}, side=331),
+        passed_over=(TWO_BRANCHES,),
+    ),
+    Architecture(
+        "Feature pyramid on a ResNet",
+        "torchvision.models.detection.backbone_utils.BackboneWithFPN",
+        "the backbone's units; a lateral 1×1 convolution of one resolution added to what comes back from a "
+        "coarser one is none",
+        seeding(_pyramid),
+        images(),
+        {"identity>relu": 5, "projection>relu": 3},
+        Full(
+            "torchvision:fasterrcnn_resnet50_fpn's backbone",
+            _faster_rcnn,
+            images(64),
+            {"identity": 12, "projection": 4},
+        ),
+        passed_over=(PYRAMID,),
     ),
 ]
 """Rows of the table."""

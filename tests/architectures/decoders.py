@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
+from torch import nn
+
 from architectures.row import (
     NO_ORIGIN,
     NO_PARAMETERS,
+    ONE_LINEAR_MAP,
     THIRD_OPERAND,
     TWO_BRANCHES,
     Architecture,
+    from_transformers,
 )
 from architectures.transformers_rows import LAYERS, SMALL, TOKENS, full, small
+from architectures.written_here import Adapted
+
+
+def _adapted_llama(transformers: Any) -> nn.Module:
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(num_key_value_heads=1, **SMALL))
+    for layer in model.model.layers:
+        for name in ("q_proj", "v_proj"):
+            setattr(layer.self_attn, name, Adapted(getattr(layer.self_attn, name)))
+    return cast("nn.Module", model)
+
 
 RESIDUAL = [
     Architecture(
@@ -146,6 +162,65 @@ RESIDUAL = [
         full("MambaForCausalLM", "MambaConfig", {"scaled": 32, "identity": 32}),
         passed_over=(NO_PARAMETERS,),
         single_precision="the scan",
+    ),
+    Architecture(
+        "Mamba 2 (units within units)",
+        "transformers Mamba2Block, mamba2_chunk_scan",
+        "one unit a block, and one inside its branch: scan + D x, a scale for each head on the shortcut, in "
+        "whatever precision the network is",
+        small(
+            "Mamba2Model",
+            "Mamba2Config",
+            hidden_size=16,
+            num_hidden_layers=2,
+            vocab_size=40,
+            state_size=8,
+            num_heads=4,
+            head_dim=8,
+            n_groups=1,
+            chunk_size=4,
+        ),
+        TOKENS,
+        {"scaled>other": 2, "identity>other": 2},
+        full("Mamba2Model", "Mamba2Config", {"scaled": 64, "identity": 64}),
+        passed_over=(NO_PARAMETERS,),
+        single_precision="the scan",
+    ),
+    Architecture(
+        "Jamba (Mamba, attention and experts)",
+        "transformers JambaMambaDecoderLayer, JambaAttentionDecoderLayer, JambaMambaMixer",
+        "num_hidden_layers × (Mamba or attention + MLP or experts), and scan + D x in each Mamba's branch",
+        small(
+            "JambaModel",
+            "JambaConfig",
+            num_key_value_heads=1,
+            use_mamba_kernels=False,
+            attn_layer_period=2,
+            attn_layer_offset=1,
+            expert_layer_period=2,
+            expert_layer_offset=1,
+            num_experts=2,
+            experts_implementation="eager",  # as for Mixtral
+            mamba_d_state=4,
+            mamba_dt_rank=2,
+            pad_token_id=0,
+            **SMALL,
+        ),
+        TOKENS,
+        {"scaled>other": 1, "identity": 4},
+        None,
+        passed_over=(NO_PARAMETERS,),
+        single_precision="the scan",
+    ),
+    Architecture(
+        "Llama with low-rank adapters (LoRA)",
+        "transformers LlamaDecoderLayer; tests/architectures/written_here.py",
+        f"{LAYERS}; an adapter's sum of two linear maps is none",
+        from_transformers(_adapted_llama),
+        TOKENS,
+        {"identity": 4},
+        None,
+        passed_over=(NO_PARAMETERS, ONE_LINEAR_MAP),
     ),
 ]
 """Rows of the table."""

@@ -22,6 +22,10 @@ from architectures.row import (
 from architectures.transformers_rows import BOTH, DECODER, LAYERS, SEQ2SEQ, SMALL, TOKENS, full, small
 
 
+def _audio(length: int) -> dict[str, Tensor]:
+    return {"input_values": torch.randn(2, 1, length, generator=torch.Generator().manual_seed(1))}
+
+
 def _speech() -> Tensor:
     return torch.randn(2, 64, generator=torch.Generator().manual_seed(1))
 
@@ -168,6 +172,25 @@ RESIDUAL = [
             mask_time_prob=0.0,
             layerdrop=0.0,
         ),
+    ),
+    Architecture(
+        "EnCodec (weight-normalised convolutions)",
+        "transformers EncodecResnetBlock, EncodecLSTM",
+        "a block with a weight-normalised 1×1 convolution on its shortcut for each ratio, and one sum around "
+        "the LSTM, in the encoder and in the decoder",
+        small(
+            "EncodecModel",
+            "EncodecConfig",
+            num_filters=4,
+            hidden_size=16,
+            upsampling_ratios=(2, 2),
+            num_lstm_layers=1,
+            codebook_size=8,
+            target_bandwidths=(36.0,),
+        ),
+        partial(_audio, 64),
+        {"projection>elu": 4, "identity>elu": 2},
+        full("EncodecModel", "EncodecConfig", {"projection": 8, "identity": 2}, inputs=partial(_audio, 640)),
     ),
     Architecture(
         "DETR (detection)",

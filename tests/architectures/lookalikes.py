@@ -12,10 +12,13 @@ from torchvision.models.googlenet import Inception
 from architectures.row import (
     A_CONSTANT,
     A_GATE,
+    A_PRODUCT,
+    A_SAMPLE,
     COUPLED,
     NO_ORIGIN,
     NO_PARAMETERS,
     NO_WAY,
+    ONE_LINEAR_MAP,
     ONE_SPLIT,
     ONLY_SCALES,
     RECURRENCE,
@@ -31,6 +34,7 @@ from architectures.row import (
 from architectures.written_here import (
     WIDTH,
     DeepNetResponse,
+    Heads,
     HyperConnected,
     PlainTransformerInput,
     Recurrent,
@@ -168,6 +172,32 @@ LOOKALIKES = [
         images(8),
         {},
         passed_over=(ONLY_SCALES,),
+    ),
+    *(
+        Architecture(
+            name,
+            "tests/architectures/written_here.py",
+            how,
+            seeding(partial(Heads, kind)),
+            _rows,
+            {},
+            passed_over=(reason,),
+        )
+        for name, kind, how, reason in (
+            ("VAE, reparametrised sample", "vae", "μ + σ ε of two heads, one of them positive", A_SAMPLE),
+            (
+                "Dueling heads",
+                "dueling",
+                "a value and an advantage, both linear in one tensor",
+                ONE_LINEAR_MAP,
+            ),
+            (
+                "FiLM of a tensor by itself",
+                "film",
+                "γ(z) z + β(z) has a product in the one, an MLP in the other",
+                A_PRODUCT,
+            ),
+        )
     ),
     *(
         Architecture(

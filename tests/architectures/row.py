@@ -30,6 +30,10 @@ COUPLED = "the branch reads the sum of another stream"
 RECURRENCE = "a recurrence"
 NO_WAY = "the shorter operand has no way of its own to the fork"
 A_CONSTANT = "an operand needs no gradient"
+ONE_LINEAR_MAP = "both operands are linear in one tensor"
+PYRAMID = "the longer operand comes back from a coarser resolution"
+A_SAMPLE = "a mean and a standard deviation times noise"
+A_PRODUCT = "both operands are branches: the shorter one holds a product of values"
 A_GATE = "what its operands share is a gate"
 
 

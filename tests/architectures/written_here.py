@@ -146,3 +146,47 @@ class DeepNetResponse(nn.Module):
         norm = x.norm(dim=(2, 3), keepdim=True)
         x = x + self.gamma * (x * norm / (norm.mean(1, keepdim=True) + 1e-6)) + self.beta
         return self.head(x.mean((2, 3)))
+
+
+class Adapted(nn.Module):
+    """A frozen linear map with a low-rank one beside it, W x + B A x; Hu et al. 2021 (LoRA).
+
+    Args:
+        base: the map.
+        rank: of the other.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int = 2) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.down = nn.Linear(base.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, base.out_features, bias=False)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.base(x)
+        return result + self.up(self.down(self.dropout(x))) * 2
+
+
+class Heads(nn.Module):
+    """An MLP, and heads on what it makes that are summed, in one of several ways.
+
+    Args:
+        kind: `vae` (a sample of μ + σ ε), `dueling` (value and advantage; Wang et al. 2016) or `film`
+            (a modulation of itself; Perez et al. 2018).
+    """
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.body = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+        self.first, self.second = nn.Linear(WIDTH, WIDTH), branch()
+        self.value = nn.Linear(WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.body(x)
+        if self.kind == "vae":
+            return self.first(z) + torch.exp(0.5 * self.second(z)) * torch.randn_like(z)
+        if self.kind == "dueling":
+            return self.value(z).expand(-1, WIDTH) + self.first(z)
+        return z * self.first(z) + self.second(z)

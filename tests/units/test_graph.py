@@ -118,10 +118,43 @@ def test_parameters_short_of_a_node(x: Tensor, weight: Tensor) -> None:
 
 
 def test_a_product_of_two_values_is_no_projection(x: Tensor, weight: Tensor) -> None:
-    """Attention's scores are a product of values; a weight that is moved about is none."""
-    assert is_product_of_values((torch.tanh(x) @ torch.relu(x)).grad_fn)
-    assert not is_product_of_values((torch.tanh(x) @ weight.t()).grad_fn)
-    assert not is_product_of_values((torch.tanh(x) @ weight.detach()).grad_fn)
+    """Attention's scores are a product of values; a weight that is moved about or computed is none."""
+
+    def is_product(value: Tensor) -> bool:
+        walk = walk_from(x, value)
+        assert walk.fork == Port.of(x)
+        return is_product_of_values(value.grad_fn, walk.values)
+
+    assert is_product(torch.tanh(x) @ torch.relu(x))
+    assert not is_product(torch.tanh(x) @ weight.t())
+    assert not is_product(torch.tanh(x) @ (weight / weight.norm()))
+    assert not is_product(torch.tanh(x) @ weight.detach())
+
+
+def test_what_a_weight_is_made_of_is_on_no_path(x: Tensor, weight: Tensor) -> None:
+    """A weight's own computation is reached, and its parameter found, but it is no node of the path."""
+    walk = walk_from(x, torch.relu(x @ torch.exp(weight)))
+    assert {operation(node) for node in walk.reached} == {"Relu", "Mm", "Exp"}
+    assert {operation(node) for node in walk.nodes_of(SECOND)} == {"Relu", "Mm"}
+    assert walk.parameters_of(SECOND) == [weight]
+
+
+@pytest.mark.parametrize("cast", [False, True])
+def test_a_cast_of_x_makes_nothing_older_than_it(x: Tensor, weight: Tensor, cast: bool) -> None:
+    """What was made between x and its cast is read beside x_l where there is no cast, and so it is with one."""
+    beside = torch.sigmoid(x.detach() @ weight)
+    value = x.to(torch.float64) if cast else x
+    walk = walk_from(value, value * beside)
+    assert walk.fork == Port.of(value)
+    assert walk.parameters_of(SECOND) == [weight]
+    assert not walk.side_inputs
+
+
+def test_a_walk_may_be_given_up(x: Tensor) -> None:
+    """After as many visits as one likes there is no fork."""
+    value = torch.tanh(torch.tanh(torch.tanh(x)))
+    assert find_fork(Port.of(x), Port.of(value), visits=4).fork == Port.of(x)
+    assert find_fork(Port.of(x), Port.of(value), visits=2).fork is None
 
 
 def test_nodes_and_edges_between_two_values(x: Tensor) -> None:
