@@ -1,4 +1,4 @@
-"""Additions and subtractions told by their order of execution: counted in a traced pass, changed in a later one."""
+"""Sums and differences told by their order of execution: counted in one pass, changed in a later one."""
 
 from __future__ import annotations
 

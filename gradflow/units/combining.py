@@ -37,6 +37,9 @@ IN_PLACE = IN_PLACE_ADDITIONS | IN_PLACE_SUBTRACTIONS
 """Those of them that write into their first operand."""
 
 
+_NUMBERS = {int, float}
+
+
 def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
     """Return the operands of a sum or difference of two tensors of one shape; None for any other."""
     first = args[0] if args else kwargs.get("input")
@@ -46,9 +49,9 @@ def summands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, Ten
     return first, second
 
 
-def adds_nothing(args: tuple[Any, ...]) -> bool:
-    """Whether an addition's second operand is the number 0, with which Python's `sum` begins."""
-    return len(args) > 1 and type(args[1]) in {int, float} and args[1] == 0
+def adds_number(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether a call adds or subtracts a number; with the number 0 Python's `sum` begins."""
+    return bool(args) and type(args[-1]) in _NUMBERS and func in SUMS
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,17 @@ def _ports(*values: Any) -> Iterator[Port]:
 
 
 def _named(args: tuple[Any, ...], kwargs: dict[str, Any], *names: str) -> list[Any]:
-    """Return a call's arguments by their names, in their order, whichever way they were given."""
-    return [args[at] if at < len(args) else kwargs.get(name) for at, name in enumerate(names)]
+    """Return a call's arguments in their order, whichever way they were given.
+
+    Args:
+        args: those by position.
+        kwargs: those by name.
+        names: what each is called; words that several functions use for it are apart by a space.
+    """
+    by_name = (
+        next((kwargs[word] for word in name.split() if word in kwargs), None) for name in names[len(args) :]
+    )
+    return [*args[: len(names)], *by_name]
 
 
 def _first_with_others(*names: str) -> Callable[[tuple[Any, ...], dict[str, Any]], Pairs]:
@@ -103,6 +115,8 @@ def _stacked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pairs:
 
 
 def _one_plus(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pairs:
+    if args and type(args[-1]) in _NUMBERS:
+        return
     values = _named(args, kwargs, "input", "other")
     for value, factor in (values, values[::-1]):
         if not isinstance(factor, Tensor) or not isinstance(value, Tensor) or value.grad_fn is None:
@@ -121,12 +135,14 @@ def _added_to_a_number(node: Node | None) -> Port | None:
     return Port(first, output)
 
 
-_BROADCAST = Combination(
-    "a sum of two shapes, of which one is broadcast,", _first_with_others("input", "other")
-)
-
 _GROUPS: list[tuple[Combination, set[Any]]] = [
-    (_BROADCAST, SUMS),
+    (
+        Combination(
+            "a sum of two shapes, of which one is broadcast,",
+            _first_with_others("input", "other"),
+        ),
+        SUMS,
+    ),
     (
         Combination("torch.lerp", _first_with_others("input", "end")),
         {torch.lerp, Tensor.lerp, Tensor.lerp_},
@@ -137,12 +153,18 @@ _GROUPS: list[tuple[Combination, set[Any]]] = [
     ),
     (
         Combination(
-            "torch.addmm, or another that adds to a product,", _first_with_others("input", "a", "b"), weighs=True
+            "torch.addmm, or another that adds to a product,",
+            _first_with_others("input", "mat1 batch1 vec1", "mat2 batch2 vec2"),
+            weighs=True,
         ),
         {
             torch.addmm, Tensor.addmm, Tensor.addmm_, torch.baddbmm, Tensor.baddbmm, Tensor.baddbmm_,
             torch.addbmm, Tensor.addbmm, Tensor.addbmm_, torch.addr, Tensor.addr,
         },
+    ),
+    (
+        Combination("torch.rsub", _first_with_others("input", "other")),
+        {torch.rsub, Tensor.__rsub__},
     ),
     (
         Combination("a sum over a stack", _stacked),
@@ -154,7 +176,10 @@ _GROUPS: list[tuple[Combination, set[Any]]] = [
     ),
     (
         Combination("a product with 1 + F", _one_plus),
-        {torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__, torch.multiply},
+        {
+            torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__,
+            torch.multiply,
+        },
     ),
 ]  # fmt: skip
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.autograd.graph import Node
 
 from gradflow.units.graph import BOTH, FIRST, SECOND, Walk, find_fork, is_leaf, order
+from gradflow.units.linearity import nonlinear
 from gradflow.units.operations import projections, words_for
 from gradflow.units.traced_unit import TracedUnit
 from gradflow.units.tracing import UnitTracer
@@ -57,10 +58,11 @@ class ExplainingTracer(UnitTracer):
 def explain_units(tracer: ExplainingTracer) -> list[Explanation]:
     """Return the evidence for each unit of a forward pass, whose graph must still be whole."""
     ends = {unit.out: unit.index for unit in reversed(tracer.units)}
-    return [_explain(unit, tracer, ends.get(unit.fork)) for unit in tracer.units]
+    forks = {unit.fork for unit in tracer.units}
+    return [_explain(unit, tracer, ends.get(unit.fork), unit.out in forks) for unit in tracer.units]
 
 
-def _explain(unit: TracedUnit, tracer: ExplainingTracer, before: int | None) -> Explanation:
+def _explain(unit: TracedUnit, tracer: ExplainingTracer, before: int | None, leads_on: bool) -> Explanation:
     fork = _fork(unit, tracer, before)
     if unit.split is None:
         return Explanation(
@@ -79,7 +81,7 @@ def _explain(unit: TracedUnit, tracer: ExplainingTracer, before: int | None) -> 
         fork=fork,
         shortcut=_path(walk.nodes_of(side), unit.shortcut_parameters, bare="x_l itself"),
         branch=_branch(walk, BOTH ^ side, unit),
-        why=_why(unit, walk),
+        why=_why(unit, walk, BOTH ^ side, alone=before is None and not leads_on),
     )
 
 
@@ -127,7 +129,7 @@ _REASONS = {
 }
 
 
-def _why(unit: TracedUnit, walk: Walk) -> str:
+def _why(unit: TracedUnit, walk: Walk, branch: int, *, alone: bool) -> str:
     parameters = len(unit.branch_parameters)
     if parameters:
         passes = f"{_count(parameters, 'parameter')} between x_l and the addition"
@@ -135,7 +137,15 @@ def _why(unit: TracedUnit, walk: Walk) -> str:
         passes = "weights that are frozen"
     else:
         passes = "a Fourier transform"
-    return f"{_REASONS[unit.shortcut]}; the other passes {passes}"
+    why = f"{_REASONS[unit.shortcut]}; the other passes {passes}"
+    if unit.shortcut != "projection":
+        return why
+    path = sorted([*walk.nodes_of(branch), *walk.nodes_of(BOTH)], key=order)
+    bends = dict.fromkeys(words_for(nonlinear(path, {unit.fork.node, *walk.interior})))
+    if not bends:
+        return f"{why}; both are linear in x_l, and by its name the shorter one is a shortcut"
+    ends = "; no other unit ends where it starts or starts where it ends" if alone else ""
+    return f"{why} and is not linear in x_l ({', '.join(bends)}){ends}"
 
 
 def format_shape(shape: Iterable[int]) -> str:

@@ -98,7 +98,7 @@ class Walk:
 
         What a branch makes of parameters alone, such as a bias for all layers, is not among them.
         """
-        return frozenset(self._made_from([] if self.fork is None else [self.fork.node]))
+        return self._made_from([] if self.fork is None else [self.fork.node])
 
     @cached_property
     def values(self) -> frozenset[Node]:
@@ -106,17 +106,26 @@ class Walk:
 
         What else was reached makes one weight of others: a parametrisation, such as weight normalisation.
         """
-        origins = {*self.side_inputs, *([] if self.fork is None else [self.fork.node])}
-        return frozenset(origins | self._made_from(origins))
+        beside = self.side_inputs | self._made_from(self.side_inputs)
+        return self.interior | beside if self.fork is None else self.interior | beside | {self.fork.node}
 
-    def _made_from(self, origins: Iterable[Node]) -> set[Node]:
+    @cached_property
+    def _paths(self) -> dict[int, list[Node]]:
+        found: dict[int, list[Node]] = {FIRST: [], SECOND: [], BOTH: []}
+        values, unchanged = self.values, self.unchanged
+        for node, sides in self.reached.items():
+            if node in values and node not in unchanged:
+                found[sides].append(node)
+        return found
+
+    def _made_from(self, origins: Iterable[Node]) -> frozenset[Node]:
         stack, found = list(origins), set[Node]()
         while stack:
             for consumer, _, _ in self.consumers.get(stack.pop(), ()):
                 if consumer not in found:
                     found.add(consumer)
                     stack.append(consumer)
-        return found
+        return frozenset(found)
 
     def starts_at_fork(self, side: int) -> bool:
         """Whether operand `side` is the fork itself."""
@@ -145,11 +154,7 @@ class Walk:
 
         What a weight is computed with from parameters alone is not on the way of any value.
         """
-        return [
-            node
-            for node, sides in self.reached.items()
-            if sides == side and node in self.values and node not in self.unchanged
-        ]
+        return self._paths[side]
 
     def parameters_of(self, side: int) -> list[torch.Tensor]:
         """Return the leaves that only operand `side` reaches (for `BOTH`: that both reach)."""
@@ -224,7 +229,7 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
             walk.fork = Port(node, min(outputs[node]))
             walk.mixed_outputs = len(outputs[node]) > 1
             walk.edges = {Edge(consumer, index): side for consumer, index, side in incoming[node]}
-            limit = _age(node)
+            limit = order(_before_casts(node))
             continue
         if walk.fork is None and one_sided and not waiting[BOTH ^ side]:
             break  # only one operand has paths left
@@ -232,8 +237,9 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
         for index, (origin, output) in enumerate(node.next_functions):
             if origin is None:
                 continue
-            if is_leaf(origin):
-                leaf = leaf_of(origin)
+            made_of = origin if origin in sides else _before_casts(origin)
+            if is_leaf(made_of):
+                leaf = leaf_of(made_of)
                 walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
             else:
                 reach(origin, output, side)
@@ -245,15 +251,15 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
     return walk
 
 
-def _age(node: Node) -> int:
-    """Return when the value of `node` was made, whatever type it was given later.
+def _before_casts(node: Node) -> Node:
+    """Return the node that made the value of `node`, whatever type it was given later.
 
-    A cast that changes nothing in one precision leaves a node in another, and what the branch reads
-    beside x_l must not be older than x_l in the one and younger in the other.
+    A cast that changes nothing in one precision leaves a node in another, and nothing that is decided
+    may depend on that: a parameter is one, and what the branch reads beside x_l as old as it was.
     """
     while node.name() == _CAST and node.next_functions[0][0] is not None:
         node = node.next_functions[0][0]
-    return order(node)
+    return node
 
 
 def between(start: Port, end: Port) -> tuple[list[Node], list[Edge]]:

@@ -70,13 +70,17 @@ def _watch() -> None:
             refuse_reentrant()
         return super(CheckpointFunction, CheckpointFunction).apply(*args, **kwargs)
 
-    torch.jit.ScriptFunction.__call__ = call
-    CheckpointFunction.apply = apply  # type: ignore[method-assign] # and taken away again below
+    _replace(torch.jit.ScriptFunction, "__call__", call)
+    _replace(CheckpointFunction, "apply", apply)
 
 
 def _unwatch() -> None:
-    torch.jit.ScriptFunction.__call__ = _SCRIPT_CALL
+    _replace(torch.jit.ScriptFunction, "__call__", _SCRIPT_CALL)
     del CheckpointFunction.apply
+
+
+def _replace(owner: type, name: str, function: Any) -> None:
+    setattr(owner, name, function)
 
 
 def _adds(function: Any) -> bool:

@@ -16,7 +16,7 @@ from torch.autograd.graph import Node
 from gradflow.units.operations import BORDERS, DROPOUT, LAYOUT, PADDING, PROJECTION, SCALING, operation
 
 _BATCH_NORMALISATION = {"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate"}
-"""With its statistics held it scales and shifts, and a convolution takes it up; other normalisations do not."""
+"""With its statistics held it scales and shifts, and a convolution takes it up; others do not."""
 
 _SUMS = {"Add", "Sub", "Rsub", "Neg", "Sum", "Mean", "Cumsum"}
 

@@ -23,7 +23,7 @@ class ParameterNames:
         self._names: dict[Tensor, str] | None = None
 
     def say_shortcut(self, parameters: Iterable[Tensor], others: Iterable[Tensor]) -> bool:
-        """Whether each of `parameters` belongs to a module that is called a shortcut, and none of `others`."""
+        """Whether each of `parameters` belongs to a module that is called a shortcut, none of `others`."""
         called = [self._is_called_shortcut(parameter) for parameter in parameters]
         return bool(called) and all(called) and not any(map(self._is_called_shortcut, others))
 

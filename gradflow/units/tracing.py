@@ -28,7 +28,7 @@ from gradflow.units.combining import (
     SUBTRACTIONS,
     SUMS,
     Combination,
-    adds_nothing,
+    adds_number,
     summands,
 )
 from gradflow.units.graph import Port, Walk, between, find_fork
@@ -103,9 +103,10 @@ class UnitTracer(TorchFunctionMode):
             func = self._overrides.get(func, func)
             operands = summands(args, kwargs) if func in SUMS else None
             if operands is None:
-                if func in SUMS and adds_nothing(args):
-                    return self._add_nothing(func, args, kwargs)
-                if func in COMBINATIONS and torch.is_grad_enabled():
+                if adds_number(func, args):
+                    if args[-1] == 0:
+                        return self._add_nothing(func, args, kwargs)
+                elif func in COMBINATIONS and torch.is_grad_enabled():
                     self._note_combination(COMBINATIONS[func], args, kwargs)
             elif torch.is_grad_enabled() and all(operand.grad_fn is not None for operand in operands):
                 return self._add(func, args, kwargs, *operands)

@@ -224,7 +224,7 @@ RESIDUAL = [
             )
         ),
         images(),
-        {"projection>cat": 1, "other>cat": 2},
+        {"projection>other": 1, "other>other": 1, "other": 1},
         timm_full("pnasnet5large", {"projection": 1, "other": 41}, side=331),
         passed_over=(TWO_BRANCHES,),
     ),

@@ -14,6 +14,7 @@ from architectures.row import (
     TWO_BRANCHES,
     Architecture,
     from_transformers,
+    tokens,
 )
 from architectures.transformers_rows import LAYERS, SMALL, TOKENS, full, small
 from architectures.written_here import Adapted
@@ -166,8 +167,8 @@ RESIDUAL = [
     Architecture(
         "Mamba 2 (units within units)",
         "transformers Mamba2Block, mamba2_chunk_scan",
-        "one unit a block, and one inside its branch: scan + D x, a scale for each head on the shortcut, in "
-        "whatever precision the network is",
+        "one unit a block, and one inside its branch: scan + D x, a scale for each head on the shortcut "
+        "(behind padding where the length is no multiple of a chunk), whatever the network's precision",
         small(
             "Mamba2Model",
             "Mamba2Config",
@@ -181,8 +182,8 @@ RESIDUAL = [
             chunk_size=4,
         ),
         TOKENS,
-        {"scaled>other": 2, "identity>other": 2},
-        full("Mamba2Model", "Mamba2Config", {"scaled": 64, "identity": 64}),
+        {"scaled>other": 2, "identity>other": 1, "identity": 1},
+        full("Mamba2Model", "Mamba2Config", {"scaled": 64, "identity": 64}, tokens("input_ids", length=256)),
         passed_over=(NO_PARAMETERS,),
         single_precision="the scan",
     ),

@@ -16,7 +16,7 @@ from architectures.row import (
 
 
 def _with_attention(byobnet: Any, layer: str, **options: int) -> Any:
-    """Return a stage of two bottlenecks, and one of two with attention in the place of the 3×3 convolution."""
+    """Return a stage of two bottlenecks, and one of two with attention for the 3×3 convolution."""
     block = partial(byobnet.ByoBlockCfg, d=2, s=2, gs=0, br=0.25)
     return byobnet.ByoModelCfg(
         blocks=(block(type="bottle", c=16), block(type="self_attn", c=32)),

@@ -19,13 +19,44 @@ what is residual and not measured. `gradflow probe --explain` says the same of y
 line of each addition.
 
 What is a unit, in short: two paths lead from one value x_l to an addition. One, the branch, passes
-parameters or weights of its own and may read other values from before x_l (a context that it attends
-to, a bias that layers share). The other, the shortcut, has a way of its own from x_l, with at most a
-projection, scale, gate, dropout or padding on it. These are none: sums without parameters (GELU's inner
-terms, rotary positions), sums of tensors that have no origin in common (embeddings), sums of two
+parameters or weights of its own and may read other values from before x_l (a context that it attends to,
+a bias that layers share). The other, the shortcut, has a way of its own from x_l, with at most a
+projection, scale, gate, dropout or padding on it. How a weight is computed from parameters (weight or
+spectral normalisation, low-rank forms) is on no path. x_l − F(x_l) is a unit whose branch is −F. Nothing
+of this depends on the precision that a network runs in. These are none: sums without parameters (GELU's
+inner terms, rotary positions), sums of tensors that have no origin in common (embeddings), sums of two
 branches, normalisations (which scale and shift), coupled streams (reversible networks), and recurrences
-(the weights that made x_l once more, with another input). A step of a recurrence whose state begins as
-a function of the input is found: it is the first, and nothing has recurred yet.
+(the weights that made x_l once more, with another input). A step of a recurrence whose state begins as a
+function of the input is found: it is the first, and nothing has recurred yet.
+
+**Beside a projection the branch must be more than linear.** *W x + V x = (W + V) x*: two linear maps are
+one, and neither is a shortcut around anything. So parallel convolutions that are merged after training,
+low-rank adapters (LoRA), logits of relative positions and the two heads of a dueling network are no
+units. Convolutions, matrix products with weights, batch normalisation (whose statistics, once held, make
+it a scale and a shift that a convolution takes up), averaging, dropout, padding and sums are linear;
+activations, softmax, max-pooling and other normalisations are not. Two linear maps are a unit if one of
+them is *x* itself, padded, scaled or normalised (He et al. 2016 have units of one layer), or if the
+weights of one, and not of the other, belong to a module whose name has the word `shortcut`, `downsample`,
+`skip` or `residual` in it: a one-layer unit with a 1×1 convolution on its shortcut is the same graph as a
+RepVGG block, and what its author calls it is all that tells them apart. Also told apart are a mean plus a
+standard deviation times noise (VAE), a product of two values in the shorter operand (FiLM), and a feature
+pyramid's lateral sums, in which the longer operand ends by coming back from a coarser resolution.
+
+**What the graph alone cannot tell.** A linear model beside a deep one (*w(x) + mlp(x)*, wide and deep), a
+head of one layer and a head of more layers on one tensor, and a pyramid whose levels are of one size are
+written just as a unit with a projection is, and are found as one. `--explain` says what each decision was
+based on: what in the branch is not linear in x_l, and whether another unit ends where this one starts or
+starts where it ends. Where none does, look at the line of the addition; `--units` keeps the modules that
+you name, and no others.
+
+**What is said and not measured.** A unit that combines x_l and F(x_l) with `torch.lerp`, `torch.addcmul`,
+`torch.addcdiv`, `torch.addmm` and its like, `torch.rsub`, a sum or mean over `torch.stack`,
+`torch._foreach_add`, a sum in which one operand is broadcast, a product *x (1 + F(x))* or a difference
+other than *x − F(x)* is not measured; where it stands is said, with the reason, if F is no longer than
+500 operations. So it is with a TorchScript function that adds two tensors, about which no more can be
+known. Other functions of two tensors (`torch.einsum` of a stack, a sum inside an autograd `Function` or
+an extension in another language) are not looked into. Under `torch.nn.utils.parametrize.cached()` weights
+are older than x_l, and projections with such weights are missed.
 """
 
 

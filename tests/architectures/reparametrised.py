@@ -41,7 +41,7 @@ RESIDUAL = [
             lambda timm: timm.models.byobnet.ByobNet(
                 timm.models.byobnet.ByoModelCfg(
                     blocks=(
-                        timm.models.byobnet.ByoBlockCfg(type="rep", d=2, c=16, s=2, gs=0),
+                        timm.models.byobnet.ByoBlockCfg(type="rep", d=3, c=16, s=2, gs=0),
                         timm.models.byobnet.ByoBlockCfg(type="rep", d=1, c=32, s=2, gs=0),
                     ),
                     stem_type="rep",
@@ -51,7 +51,7 @@ RESIDUAL = [
             )
         ),
         images(),
-        {"other>relu": 1},
+        {"other>relu": 2},
         timm_full("repvgg_a0", {"other": 17}),
         passed_over=(ONE_LINEAR_MAP,),
     ),

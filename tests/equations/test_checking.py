@@ -54,6 +54,15 @@ def test_equations_hold_on_a_transformer(case: cases.Case) -> None:
     assert (checks["span_end"] - checks["span_start"]).max() == 4
 
 
+def test_equations_hold_where_branches_are_subtracted() -> None:
+    """x − f(x) is of the form of eq. 3 with F = −f, and its numbers are those of x + F(x)."""
+    model = seeded(lambda: Chain(lambda x, f: x - f(x)))
+    checks = check(model, rows(), labels(), equations=["1", "3", "4", "5"]).checks
+    assert checks["expected_to_hold"].all()
+    assert checks["holds"].all(), checks[~checks["holds"]].to_string()
+    assert (checks["span_end"] - checks["span_start"]).max() == 3
+
+
 @cases.each([RESNET20, RESNET29, cases.RESNET18])
 def test_post_activation_is_a_finding(case: cases.Case) -> None:
     """Where f is ReLU, the deviation is measured, far above rounding, and is no failure."""

@@ -85,6 +85,23 @@ def test_every_column_by_hand(dtype: torch.dtype) -> None:
     assert units["name"].tolist() == ["", ""]
 
 
+class Subtracting(LinearBranches):
+    """y = x − (−A) x, which is x + A x."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for weight in self.weights:
+            x = x - torch.nn.functional.linear(x, -weight)
+        return x
+
+
+def test_a_subtracted_branch_by_hand() -> None:
+    """F is what is added: x − f(x) has the numbers of x + F(x) with F = −f, angles and cancellation too."""
+    inputs = torch.tensor(X, dtype=torch.float64)
+    units = probe(Subtracting(A, B).double(), inputs, loss=weighted).units
+    pd.testing.assert_frame_equal(units, measure(torch.float64))
+    assert units["forward_cosine"][0] == pytest.approx(EXPECTED["forward_cosine"][0])
+
+
 @pytest.mark.parametrize("column", PER_SAMPLE)
 @pytest.mark.parametrize("suffix", QUANTILES)
 def test_per_sample_columns_by_hand(column: str, suffix: str) -> None:

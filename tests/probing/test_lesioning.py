@@ -59,6 +59,19 @@ def test_additions_in_place_are_lesioned_too() -> None:
     assert torch.equal(found, on_images(edited, images))
 
 
+def test_subtracted_branches_are_lesioned_too() -> None:
+    """A unit that is written x − f(x) is left out like any other, and so is one that subtracts in place."""
+    for combine in (lambda x, f: x - f(x), lambda x, f: x.clone().sub_(f(x))):
+        model = seeded(lambda combine=combine: Chain(combine))
+        edited = copy.deepcopy(model)
+        for parameter in edited.branches[1][-1].parameters():
+            nn.init.zeros_(parameter)
+        with lesionable(model, rows()) as network:
+            found = network.run(rows(), Lesion(frozenset([1])))
+            assert torch.equal(found, on_images(edited, rows()))
+            assert not torch.equal(network.run(rows(), Lesion()), found)
+
+
 def test_exchanged_units_are_exchanged_modules() -> None:
     """Exchanging two units is what exchanging their modules does, bit for bit."""
     model, images = build_model("resnet20", width=4), torch.randn(3, 3, 8, 8)

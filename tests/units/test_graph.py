@@ -141,7 +141,7 @@ def test_what_a_weight_is_made_of_is_on_no_path(x: Tensor, weight: Tensor) -> No
 
 @pytest.mark.parametrize("cast", [False, True])
 def test_a_cast_of_x_makes_nothing_older_than_it(x: Tensor, weight: Tensor, cast: bool) -> None:
-    """What was made between x and its cast is read beside x_l where there is no cast, and so it is with one."""
+    """What was made between x and its cast is no older than x_l, whether there is a cast or not."""
     beside = torch.sigmoid(x.detach() @ weight)
     value = x.to(torch.float64) if cast else x
     walk = walk_from(value, value * beside)
