@@ -34,10 +34,13 @@ from gradflow.units.combining import (
 from gradflow.units.graph import Port, Walk, between, find_fork
 from gradflow.units.hidden import REENTRANT, refuse_reentrant
 from gradflow.units.naming import ParameterNames
+from gradflow.units.operations import projections
 from gradflow.units.traced_unit import Bystander, Observer, PassedOver, TracedUnit
 from gradflow.units.weights import WeightUses
 
 __all__ = ["Bystander", "Observer", "PassedOver", "TracedUnit", "UnitTracer"]
+
+_OTHER_DIFFERENCE = "it subtracts: of differences only x_l − F(x_l) is measured"
 
 _LONGEST = 500
 """Operations between x_l and where it is combined with F(x_l), where that is only said and not measured.
@@ -185,23 +188,18 @@ class UnitTracer(TorchFunctionMode):
         ports = _port(first), _port(second)
         name = self.running[-1] if self.running else ""
         where = _line()
+        negative = func in SUBTRACTIONS
         if self._selected is not None and not self._selected(name):
             split: Split | str = "it is not among the units that were asked for"
         elif func in IN_PLACE and is_view(first):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
-            split = self._split(find_fork(*ports))
-        negative = func in SUBTRACTIONS
-        if (
-            negative
-            and isinstance(split, Split)
-            and (split.shortcut, split.shortcut_operand) != ("identity", 0)
-        ):
-            split = "it subtracts: of differences only x_l − F(x_l) is measured"
-        elif negative and isinstance(split, str):
-            where = ""  # a difference that is no unit's is nothing that anybody would take for one
+            walk = find_fork(*ports)
+            split = self._split(walk)
+            if negative and isinstance(split, Split):
+                split = _difference(split, walk)
         if isinstance(split, str):
-            if where:
+            if not negative or split == _OTHER_DIFFERENCE:  # other differences nobody takes for a unit's
                 self.passed_over.append(PassedOver(name, split, where, tuple(first.shape)))
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
@@ -311,6 +309,14 @@ class UnitTracer(TorchFunctionMode):
             reason = "an operand is a parameter"
         name = self.running[-1] if self.running else ""
         self.passed_over.append(PassedOver(name, reason, _line(), tuple(first.shape)))
+
+
+def _difference(split: Split, walk: Walk) -> Split | str:
+    """Return how a difference comes apart, or why it is no unit's."""
+    if not projections(split.interior, walk.values):
+        return "it subtracts what multiplies by no weight"
+    is_bare = split.shortcut == "identity" and split.shortcut_operand == 0
+    return split if is_bare else _OTHER_DIFFERENCE
 
 
 def _line() -> str:

@@ -22,12 +22,13 @@ What is a unit, in short: two paths lead from one value x_l to an addition. One,
 parameters or weights of its own and may read other values from before x_l (a context that it attends to,
 a bias that layers share). The other, the shortcut, has a way of its own from x_l, with at most a
 projection, scale, gate, dropout or padding on it. How a weight is computed from parameters (weight or
-spectral normalisation, low-rank forms) is on no path. x_l − F(x_l) is a unit whose branch is −F. Nothing
-of this depends on the precision that a network runs in. These are none: sums without parameters (GELU's
-inner terms, rotary positions), sums of tensors that have no origin in common (embeddings), sums of two
-branches, normalisations (which scale and shift), coupled streams (reversible networks), and recurrences
-(the weights that made x_l once more, with another input). A step of a recurrence whose state begins as a
-function of the input is found: it is the first, and nothing has recurred yet.
+spectral normalisation, low-rank forms) is on no path. x_l − F(x_l) is a unit whose branch is −F, if F
+multiplies by a weight. Nothing of this depends on the precision that a network runs in. These are none:
+sums without parameters (GELU's inner terms, rotary positions), sums of tensors that have no origin in
+common (embeddings), sums of two branches, normalisations (which scale and shift), coupled streams
+(reversible networks), and recurrences (the weights that made x_l once more, with another input). A step
+of a recurrence whose state begins as a function of the input is found: it is the first, and nothing has
+recurred yet.
 
 **Beside a projection the branch must be more than linear.** *W x + V x = (W + V) x*: two linear maps are
 one, and neither is a shortcut around anything. So parallel convolutions that are merged after training,

@@ -74,6 +74,7 @@ HARMLESS: dict[str, Writing] = {
     "a bias that was computed": lambda x, f: f(x) + f[0].bias.exp(),
     "GELU": lambda x, f: gelu(f(x)),
     "a weight of 1 + γ": lambda x, f: f(x) * (1 + f[0].bias),
+    "a logarithm of a sum, as RWKV takes it": lambda x, f: torch.exp(x - torch.maximum(x, f[0].bias + x)),
     "centring": lambda x, f: f(x - x.mean(1, keepdim=True)),
     "a stack of branches": lambda x, f: torch.stack([f(x), f(torch.relu(x))]).sum(0),
     "a difference of branches": lambda x, f: f(x) - f(torch.relu(x)),
