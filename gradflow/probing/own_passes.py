@@ -34,6 +34,7 @@ from gradflow.probing.whole_job import Job
 from gradflow.record import Record
 from gradflow.units import UnitSelection
 from gradflow.units.finding import require_units, selector
+from gradflow.units.leaves import leaves_as_one
 from gradflow.units.modules import watching
 from gradflow.units.tracing import UnitTracer
 
@@ -152,6 +153,7 @@ class OwnPasses:
         stack = ExitStack()
         stack.enter_context(without_collection())
         stack.enter_context(watching(module, tracer, selected, begun=True))
+        stack.enter_context(leaves_as_one(module, tracer, handling.admits))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
         leaves = tracer.inputs
         return (

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gradflow.units.graph import Port, between
+from gradflow.units.submodules import submodules
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
 
 
@@ -38,7 +39,7 @@ def watching(
         blocks = set(_named_blocks(model, selected)) if selected else set()
         if begun:
             tracer.running.append("")
-        for name, module in model.named_modules():
+        for name, module in submodules(model):
             if begun and module is model:
                 continue
             if name in blocks or _may_add(module):
@@ -62,7 +63,7 @@ def _may_add(module: nn.Module) -> bool:
 def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
     """Yield the outermost modules that are selected."""
     chosen: list[str] = []
-    for name, _ in model.named_modules():
+    for name, _ in submodules(model):
         if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
             chosen.append(name)
             yield name
