@@ -410,8 +410,10 @@ def test_a_step_without_backward_pass_that_is_meant() -> None:
     assert recorder.record.steps["iteration"].tolist() == [2, 3]
     said = [note for note in recorder.record.meta["notes"] if "was to be measured" in note]
     assert said == [
-        "iteration 0 was to be measured and was not: the loss was not finite; "
-        + "iteration 2 was, as the first after it that could be"
+        (
+            "iteration 0 was to be measured and was not: the loss was not finite; "
+            "iteration 2 was, as the first after it that could be"
+        )
     ]
     with gradflow.Recorder(model, every=1) as recorder:
         loop(model, 1, recorder=recorder)
