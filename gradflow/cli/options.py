@@ -225,7 +225,7 @@ _OPTIONS = (
     click.option(
         "--loss",
         metavar="PKG.MOD:CALLABLE",
-        help="Called as loss(outputs, targets). [default: cross-entropy]",
+        help="Called as loss(outputs, targets), or loss(outputs) without targets. [default: cross-entropy]",
     ),
     # The result.
     click.option(

@@ -44,7 +44,7 @@ def probe(
         model: any network; it is not edited.
         inputs: a tensor of shape (batch, …), or a tuple or dict of the model's arguments.
         targets: class indices or values; see `gradflow.probing.loss.evaluate_loss`.
-        loss: called as ``loss(outputs, targets)``, or ``loss(outputs)`` without targets.
+        loss: called as ``loss(outputs, targets)``; as ``loss(outputs)`` where targets are None.
         bn: how batch normalisation runs; see `gradflow.probing.batch_norm`.
         units: a regular expression for whole module names, or names, of the units to measure.
         meta: what else the record is to say (model's name, checkpoint, data, seeds, …).
