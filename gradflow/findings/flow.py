@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from gradflow.record import Record
-from gradflow.statistics import aggregate, find_replicate, last_iteration, summarise_stages, with_shares
+from gradflow.repetitions import find_repetitions
+from gradflow.statistics import aggregate, last_iteration, summarise_stages, with_shares
 from gradflow.wording import format_factor as factor
 from gradflow.wording import format_number as number
 from gradflow.wording import format_percent as percent
@@ -182,5 +183,5 @@ def _interval(row: Row, measured: Measured, column: str = "growth") -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
-    over = {"seed": "seeds", "batch_index": "batches"}[str(find_replicate(measured.record.units))]
-    return f" (95\u00a0% interval over {row['replicates']} {over}: {factor(low)} to {factor(high)})"
+    over = find_repetitions(measured.record)
+    return f" (95\u00a0% interval over {over}: {factor(low)} to {factor(high)})"

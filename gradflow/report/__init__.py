@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradflow.errors import IncompleteReportError
-from gradflow.report.changes import compare_with_first
+from gradflow.report.changes import compare_alike
 from gradflow.report.comparability import find_empty
 from gradflow.report.figures import draw_figures
 from gradflow.report.output import write_files
@@ -40,7 +40,7 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     """
     loaded, problems = load_usable(runs)
     problems += find_empty(loaded)
-    changes, refusals = compare_with_first(loaded)
+    changes, refusals = compare_alike(loaded)
     figures = list(draw_figures(loaded, changes))
     compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
     files = {PAGE: render_page(loaded, figures, compared, problems).encode(errors="replace")}

@@ -55,7 +55,7 @@ def render_page(
     Args:
         runs: what is shown.
         figures: drawn of them.
-        compared: sentences about runs against the first one.
+        compared: sentences about runs that were measured alike, and why others are not compared.
         problems: what was asked for and cannot be shown, in words.
     """
     environment = Environment(
