@@ -52,11 +52,13 @@ def find_repetitions(record: Record) -> Repetitions:
     units, checkpoint = last_iteration(record.units), record.meta.get("checkpoint")
     column = find_replicate(units)
     count = 1 if column is None else units[column].nunique()
-    if column == "seed" and checkpoint is None:
+    # Seeds that were trained have a file of weights each, which one record does not name.
+    file = None if checkpoint is None or checkpoint.get("sha256") is None else checkpoint
+    if column == "seed" and file is None:
         return Repetitions("networks", count)
-    if checkpoint is not None:
-        iteration = checkpoint.get("iteration")
-        words = [str(checkpoint["name"])] if checkpoint.get("name") else []
+    if file is not None:
+        iteration = file.get("iteration")
+        words = [str(file["name"])] if file.get("name") else []
         words += [] if iteration is None else [f"iteration {iteration:,}"]
         return Repetitions("batches", count, ", ".join(words))
     seeds = units["seed"].dropna().unique()

@@ -38,9 +38,8 @@ def print_comparison(comparison: Comparison, names: list[str], form: str, *, fol
         change = "B / A" if comparison.geometric else "B − A"
         caption = f"\nA: {names[0]}, B: {names[1]}; {comparison.quantity}"
         banded = bool(comparison.units["low"].notna().any())
-        band = (
-            f"a band of 95 % that holds {change} of all units at once,\nover {describe_repetitions(comparison)}"
-        )
+        over = describe_repetitions(comparison)
+        band = f"a band of 95 % that holds {change} of all units at once,\nover {over}"
         if folded and len(comparison.units) > UNITS_AT_MOST:
             table = _stage_table(comparison.units, change, banded=banded)
             caption += ", in the median unit of each stage"

@@ -167,8 +167,8 @@ _OPTIONS = (
         "data_of",
         metavar="PATH",
         type=click.Path(path_type=Path),
-        help="Data as the training run of this checkpoint had them, normalised as there, for a network without "
-        "its weights: an untrained one that a trained one is compared with.",
+        help="Data as the training run of this checkpoint had them, normalised as there, for a network "
+        "without its weights: an untrained one that a trained one is compared with.",
     ),
     click.option(
         "--split",

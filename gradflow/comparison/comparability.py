@@ -21,9 +21,13 @@ def differences_in_measuring(first: Meta, second: Meta) -> list[str]:
 def how_to_measure_alike(first: Meta, second: Meta) -> str:
     """Return the options by which gradflow probe measures two networks alike that were measured otherwise."""
     options = [_OPTIONS[aspect] for aspect, told in ASPECTS.items() if told(first) != told(second)]
-    if first["data"].get("normalisation") != second["data"].get("normalisation"):
-        options.append("--data-of CHECKPOINT (which takes data and normalisation from a training run)")
-    return f"probe both with the same {' and '.join(options)}"
+    one, other = first["data"], second["data"]
+    if one.get("normalisation") != other.get("normalisation"):
+        # No option sets a normalisation, but a training run has one to give.
+        if all(one.get(key) == other.get(key) for key in ("name", "split")):
+            options.remove(_OPTIONS["data"])
+        options.append("--data-of CHECKPOINT (data and normalisation of the training run that wrote it)")
+    return f"probe both with the same {', '.join(options)}"
 
 
 def describe_data(meta: Meta) -> str:

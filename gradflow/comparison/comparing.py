@@ -104,7 +104,8 @@ def compare_records(first: Record, second: Record, quantity: str = "grad_in_norm
     over = find_repetitions(first), find_repetitions(second)
     first_keys, second_keys = (list(table.index) for table in by_repetition)
     paired = first_keys == second_keys and len(a) > 1 and over[0].of == over[1].of
-    remarks += _reservations(over)
+    trained = any(record.meta["checkpoint"] is not None for record in (first, second))
+    remarks += _reservations(over, trained=trained)
     low, high = band(a, b, paired=paired)
     means = a.mean(axis=0), b.mean(axis=0)
     back: Callable[[Any], Any] = np.exp if geometric else np.asarray
@@ -117,29 +118,31 @@ def compare_records(first: Record, second: Record, quantity: str = "grad_in_norm
         differs=(low > 0) | (high < 0),
     )
     one, other = (
-        (changes_along_depth(table, _ALONG_DEPTH[quantity]).to_numpy() for table in tables)
-        if geometric
-        else (values.mean(axis=1) for values in (a, b))
+        np.asarray(
+            changes_along_depth(table, _ALONG_DEPTH[quantity]) if geometric else values.mean(axis=1),
+            np.float64,
+        )
+        for table, values in zip(tables, (a, b), strict=True)
     )
     networks = all(each.of == "networks" for each in over)
     summary = summarise(one, other, paired=paired, geometric=geometric, networks=networks)
     return Comparison(quantity, geometric, paired, over, units.reset_index(drop=True), summary, remarks)
 
 
-def _reservations(over: tuple[Repetitions, Repetitions]) -> list[str]:
-    """Return why nothing is decided, if it is not."""
-    measures = f"gradflow probe --seeds 0-{ENOUGH - 1} measures so many networks"
+def _reservations(over: tuple[Repetitions, Repetitions], *, trained: bool) -> list[str]:
+    """Return why nothing is decided, if it is not, and how it would be."""
+    how = (
+        "it takes networks trained from several seeds, their records stacked (docs/comparing.md)"
+        if trained
+        else f"gradflow probe --seeds 0-{ENOUGH - 1} measures so many networks"
+    )
     if max(each.count for each in over) == 1:
-        return [f"there is one repetition, so there is no interval, and nothing is decided; {measures}"]
-    if min(each.count for each in over) < ENOUGH:
+        why = "there is one repetition, so there is no interval, and nothing is decided"
+    elif min(each.count for each in over) < ENOUGH:
         counts = " and ".join(dict.fromkeys(map(str, over)))
-        return [
-            f"of fewer than {ENOUGH} repetitions ({counts}) there is no interval, and nothing is decided; "
-            f"{measures}"
-        ]
-    if any(each.of == "batches" for each in over):
-        return [
-            "batches of one network say nothing of other networks of its kind, so nothing is decided about "
-            f"these; {measures}"
-        ]
-    return []
+        why = f"of fewer than {ENOUGH} repetitions ({counts}) there is no interval, and nothing is decided"
+    elif any(each.of == "batches" for each in over):
+        why = "batches of one network say nothing of others of its kind, so nothing is decided about these"
+    else:
+        return []
+    return [f"{why}; {how}"]

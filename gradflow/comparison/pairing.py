@@ -57,8 +57,8 @@ def changes_along_depth(units: pd.DataFrame, quantity: Literal["gradient", "sign
     index = _repetition(units)
     passes = trends_of_passes(units, quantity)
     whole = passes[passes["stage"].isna()]
-    changes = np.log(whole["ratio"].astype(float)).groupby(whole[index].fillna(-1)).mean()
-    found: pd.Series[float] = changes.sort_index()
+    changes = pd.Series(np.log(whole["ratio"].to_numpy(np.float64)), index=whole[index].fillna(-1))
+    found: pd.Series[float] = changes.groupby(level=0, sort=True).mean()
     return found
 
 

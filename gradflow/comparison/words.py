@@ -58,7 +58,9 @@ def describe_repetitions(comparison: Comparison, first: str = "A", second: str =
 def _summary(comparison: Comparison, first: str, second: str) -> str:
     summary, name = comparison.summary, NAMES[comparison.quantity]
     if not (math.isfinite(summary.a) and math.isfinite(summary.b)):
-        return f"How the {name} changes along depth cannot be said: it is 0 or not finite where it would be read"
+        return (
+            f"How the {name} changes along depth cannot be said: it is 0 or not finite where it would be read"
+        )
     if comparison.geometric:
         said = (
             f"From the last unit's output to the first's input, the {name} changes to {times(summary.a)} in "
@@ -92,7 +94,7 @@ def _units(comparison: Comparison, first: str, second: str) -> list[str]:
         return []
     apart = units[units["differs"]]
     count = f"{len(apart)} of {len(units)} units"
-    over = "" if comparison.decides else f", over {describe_repetitions(comparison, first, second)},"
+    over = "" if comparison.decides else ", over the same repetitions,"
     where = f"the band over all units at once{over} is clear of no change in {count}"
     if apart.empty:
         return [f"Unit by unit, {where}."]

@@ -176,10 +176,10 @@ def draw_figures(runs: Sequence[Run], changes: Sequence[Change] = ()) -> Iterato
         if shown:
             yield _drawn(kind, shown)
         if kind.key == "gradient-norm" and changes:
-            yield _drawn(_changes_kind(changes), [runs[change.index] for change in changes])
+            yield _drawn(changes_kind(changes), [runs[change.index] for change in changes])
 
 
-def _changes_kind(changes: Sequence[Change]) -> FigureKind:
+def changes_kind(changes: Sequence[Change]) -> FigureKind:
     """Return the kind of figure that shows comparisons, whatever networks it is given."""
     compared = [change.compared for change in changes]
     baselines = dict.fromkeys(each.baseline for each in compared)

@@ -42,10 +42,10 @@ def compare_runs(runs: Sequence[Run]) -> list[str]:
     growing = [(run, whole) for run in runs if np.isfinite((whole := _measured(run).whole)["growth"])]
     if len(growing) < 2:
         return []
+    in_all, a_unit = _extremes(growing, "ratio", _in_all), _extremes(growing, "growth", _a_unit)
     sentences = [
-        "From the last unit's output to the first's input, the gradient norm changes "
-        f"{_extremes(growing, 'ratio', _in_all)}.",
-        f"By the factor a unit that is fitted along depth, it changes {_extremes(growing, 'growth', _a_unit)}.",
+        f"From the last unit's output to the first's input, the gradient norm changes {in_all}.",
+        f"By the factor a unit that is fitted along depth, it changes {a_unit}.",
     ]
     shares = [
         (run, share) for run in runs if np.isfinite(share := _measured(run).whole["backward_shortcut_share"])
@@ -108,10 +108,11 @@ def _outcome(findings: pd.DataFrame) -> str:
         + (" in the median" if len(off) > 1 else ""): len(off),
         "could not be compared": lost,
     }
-    said = [(f"{count}" if count < len(findings) else "all", words) for words, count in outcomes.items() if count]
     if len(findings) == 1:
-        return f"it {said[0][1]}"
-    return ", ".join(f"{count} {words}" for count, words in said)
+        return f"it {next(words for words, count in outcomes.items() if count)}"
+    return ", ".join(
+        f"{count if count < len(findings) else 'all'} {words}" for words, count in outcomes.items() if count
+    )
 
 
 def _measured(run: Run) -> Measured:

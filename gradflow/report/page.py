@@ -100,9 +100,9 @@ def _section(run: Run, index: int) -> RunSection:
 def _facts(run: Run) -> list[tuple[str, str]]:
     meta = run.meta
     model, loss, data, checkpoint = meta["model"], meta["loss"], meta["data"], meta["checkpoint"]
-    value = "not finite" if loss.get("value") is None else format_number(loss["value"], 4)
+    value = "not finite, or not kept" if loss.get("value") is None else format_number(loss["value"], 4)
     weights = describe_training(meta)
-    if checkpoint is not None:
+    if checkpoint is not None and checkpoint.get("name") is not None:
         weights += f"; {checkpoint.get('name')}, SHA-256 {str(checkpoint.get('sha256'))[:12]}…"
     facts = [
         ("Model", f"{describe_model(meta)}, {model['parameters']:,} parameters ({model['class']})"),

@@ -94,7 +94,7 @@ def test_unit_row_has_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_stage_row_has_the_ratio(capsys: pytest.CaptureFixture[str]) -> None:
-    """A stage's row compares the gradient at its first unit's output with that at its last's, as findings do."""
+    """A stage's row sets the gradient at its first unit's output against its last's, as findings do."""
     row = printed(capsys, units_table(typical_units(units(90))))[1].split()
     assert row == ["0", "0", "to", "29", "2", "60", "0.0333", "0.5", "-0.500"]
     stages = depth_trends(units(90))

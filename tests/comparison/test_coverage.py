@@ -35,7 +35,7 @@ def alarms(make: Band, *, correlation: float, paired: bool, draws: int = DRAWS, 
     found = 0
     for _ in range(draws):
         a, b = along_depth(rng, correlation), along_depth(rng, correlation)
-        # Unequal scatter, which Welch's degrees of freedom are for, and seeds' common part where they are paired.
+        # Pairs share their seed's part; others scatter unequally, which Welch's degrees of freedom are for.
         b[:, UNITS // 2] += shift
         b *= 1.0 if paired else 2.0
         common = 3.0 * rng.normal(size=(SEEDS, 1)) if paired else 0.0

@@ -296,7 +296,11 @@ def test_sentences_about_samples_are_true(tmp_path: Path) -> None:
     [
         ([0.5, 0.3, 0.1], [False] * 3, "all are off by 0.3 of its terms in the median."),
         ([1e-9] * 3, [True] * 3, "all hold all the same."),
-        ([0.5, 1e-9, None], [False, True, None], "1 holds all the same, 1 is off by 0.5 of its terms, 1 could not"),
+        (
+            [0.5, 1e-9, None],
+            [False, True, None],
+            "1 holds all the same, 1 is off by 0.5 of its terms, 1 could not",
+        ),
     ],
 )
 def test_what_findings_come_to_is_counted(
@@ -344,7 +348,7 @@ def test_what_is_not_finite_is_said(tmp_path: Path) -> None:
 
 
 def test_runs_are_compared_along_depth(tmp_path: Path) -> None:
-    """The runs whose gradient changes most and least are named, in all and by the unit, as their table has it."""
+    """The runs whose gradient changes most and least are named, in all and by the unit, as in their table."""
     shallow = with_growth(0.25, seed=1)
     shallow.units = shallow.units[shallow.units["unit"] >= 6].reset_index(drop=True)
     runs = write_and_load(tmp_path, shallow, with_growth(1.75), with_growth(1.1))
