@@ -8,6 +8,7 @@ import numpy as np
 
 from gradflow.comparison.comparing import Comparison
 from gradflow.statistics import CONFIDENCE
+from gradflow.wording import format_factor
 from gradflow.wording import format_number as number
 from gradflow.wording import format_times as times
 
@@ -76,10 +77,10 @@ def _summary(comparison: Comparison, first: str, second: str) -> str:
 
 
 def _evidence(comparison: Comparison, first: str, second: str) -> str:
-    summary = comparison.summary
+    summary, told = comparison.summary, format_factor if comparison.geometric else number
     interval = (
-        f"{100 * CONFIDENCE:.0f}\u00a0% interval {number(summary.low)} to {number(summary.high)}, bootstrap "
-        f"over {describe_repetitions(comparison, first, second)}"
+        f"{100 * CONFIDENCE:.0f}\u00a0% interval {told(summary.low)} to {told(summary.high)}, bootstrap over "
+        f"{describe_repetitions(comparison, first, second)}"
     )
     if not comparison.decides:
         return f"({interval})"
