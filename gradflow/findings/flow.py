@@ -94,7 +94,7 @@ def _gradient_over_all(measured: Measured) -> list[str]:
         return []
     count = whole["last_unit"] - whole["first_unit"] + 1
     change = f"{_direction(whole, 'ratio')} to {times(whole['ratio'])}{_interval(whole, measured, 'ratio')}"
-    where = "from the loss's end to the first unit's input, transitions between stages included"
+    where = "from the last unit's output back to the first's input, transitions between stages included"
     return [f"Over all {count} units, {where}, it {change}."]
 
 
