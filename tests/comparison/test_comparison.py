@@ -184,6 +184,21 @@ def test_the_change_along_depth_is_the_reports() -> None:
         assert value == pytest.approx(float(by_hand), rel=1e-12)
 
 
+def test_a_change_along_depth_that_is_not_there_is_said() -> None:
+    """One seed has a gradient in no more than one place: nothing is tested, and units are compared still."""
+    first = several()
+    units = first.units.copy()
+    dead = (units["seed"] == 3) & (units["unit"] != 4)
+    units.loc[dead, ["grad_in_norm", "grad_out_norm", "grad_sum_norm"]] = 0.0
+    units.loc[(units["seed"] == 3) & (units["unit"] == 4), "grad_out_norm"] = 0.0
+    found = compare_records(first, replace(first, units=units))
+    assert found.units["unit"].tolist() == [4]
+    assert np.isnan([found.summary.change, found.summary.low, found.summary.p_value]).all()
+    assert describe(found, "A", "B")[0] == (
+        "How the gradient norm changes along depth cannot be said: it is 0 or not finite where it would be read."
+    )
+
+
 def test_numbers_are_written_as_in_the_rest_of_a_report() -> None:
     """A minus sign and a space before the per cent, not a hyphen and none."""
     first = several()
