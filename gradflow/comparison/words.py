@@ -59,9 +59,7 @@ def describe_repetitions(comparison: Comparison, first: str = "A", second: str =
 def _summary(comparison: Comparison, first: str, second: str) -> str:
     summary, name = comparison.summary, NAMES[comparison.quantity]
     if not (math.isfinite(summary.a) and math.isfinite(summary.b)):
-        return (
-            f"How the {name} changes along depth cannot be said: it is 0 or not finite where it would be read"
-        )
+        return f"How the {name} changes along depth cannot be said: it is 0 or not finite at its ends"
     if comparison.geometric:
         said = (
             f"From the last unit's output to the first's input, the {name} changes to {times(summary.a)} in "

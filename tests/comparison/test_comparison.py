@@ -195,7 +195,7 @@ def test_a_change_along_depth_that_is_not_there_is_said() -> None:
     assert found.units["unit"].tolist() == [4]
     assert np.isnan([found.summary.change, found.summary.low, found.summary.p_value]).all()
     assert describe(found, "A", "B")[0] == (
-        "How the gradient norm changes along depth cannot be said: it is 0 or not finite where it would be read."
+        "How the gradient norm changes along depth cannot be said: it is 0 or not finite at its ends."
     )
 
 
