@@ -73,8 +73,8 @@ def interval(one: Array, other: Array, *, paired: bool) -> tuple[float, float]:
     """Return the bootstrap-t interval of the difference of means, `other` less `one`.
 
     What is resampled is Student's ratio, a resample's deviation over its own standard error (Efron &
-    Tibshirani 1993, section 12.5). Of ten normal numbers it covers 95 %, where percentiles of resampled
-    means cover 91 %.
+    Tibshirani 1993, section 12.5). Of ten normal numbers it covers 94 to 95 %, as Student's does;
+    percentiles of resampled means cover 87 to 91 %.
 
     Args:
         one: (repetitions,).

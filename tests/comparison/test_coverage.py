@@ -110,7 +110,7 @@ def percentile(one: Array, other: Array, paired: bool) -> tuple[float, float]:
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_summarys_interval_covers(paired: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of ten seeds it holds the truth in 95 of 100 draws; percentiles of resampled means do not."""
-    monkeypatch.setattr(resampling, "_RESAMPLES", 499)
+    monkeypatch.setattr(resampling, "_RESAMPLES", 999)
     draws = 1_500
     least = 0.95 - 3 * (0.05 * 0.95 / draws) ** 0.5
     assert covered(lambda *given: interval(*given[:2], paired=given[2]), paired=paired, draws=draws) >= least
