@@ -118,6 +118,12 @@ def depth_trends(units: Frame, quantity: Literal["gradient", "signal"] = "gradie
         both with `…_low` and `…_high`, and `r_squared` of the fit. Where fewer than two norms are
         positive and finite, these are null.
     """
+    result = aggregate(trends_of_passes(units, quantity), ["ratio", "growth", "r_squared"], by=("stage",))
+    return result.drop(columns=["r_squared_low", "r_squared_high"])
+
+
+def trends_of_passes(units: Frame, quantity: Literal["gradient", "signal"] = "gradient") -> Frame:
+    """Return what `depth_trends` averages: a row a pass and stage, with `ratio`, `growth` and `r_squared`."""
     before, after = _ENDS[quantity]
     units = ending_at_additions(units)
     rows: list[dict[str, Any]] = []
@@ -129,9 +135,7 @@ def depth_trends(units: Frame, quantity: Literal["gradient", "signal"] = "gradie
         depths = pd.concat([one_pass["unit"], last["unit"] + 1])
         norms = pd.concat([one_pass[before], last[after]])
         rows.append({**identity, "stage": pd.NA, **_fit(one_pass, depths, norms)})
-    frame = pd.DataFrame(rows, columns=[*_KEYS, "stage", *_FIT]).astype({"stage": "Int64"})
-    result = aggregate(frame, ["ratio", "growth", "r_squared"], by=("stage",))
-    return result.drop(columns=["r_squared_low", "r_squared_high"])
+    return pd.DataFrame(rows, columns=[*_KEYS, "stage", *_FIT]).astype({"stage": "Int64"})
 
 
 def summarise_stages(units: Frame) -> Frame:

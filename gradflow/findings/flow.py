@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from gradflow.record import Record
-from gradflow.statistics import aggregate, find_replicate, last_iteration, summarise_stages, with_shares
+from gradflow.repetitions import find_repetitions
+from gradflow.statistics import aggregate, last_iteration, summarise_stages, with_shares
 from gradflow.wording import format_factor as factor
 from gradflow.wording import format_number as number
 from gradflow.wording import format_percent as percent
@@ -93,7 +94,7 @@ def _gradient_over_all(measured: Measured) -> list[str]:
         return []
     count = whole["last_unit"] - whole["first_unit"] + 1
     change = f"{_direction(whole, 'ratio')} to {times(whole['ratio'])}{_interval(whole, measured, 'ratio')}"
-    where = "from the loss's end to the first unit's input, transitions between stages included"
+    where = "from the last unit's output back to the first's input, transitions between stages included"
     return [f"Over all {count} units, {where}, it {change}."]
 
 
@@ -182,5 +183,5 @@ def _interval(row: Row, measured: Measured, column: str = "growth") -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
-    over = {"seed": "seeds", "batch_index": "batches"}[str(find_replicate(measured.record.units))]
-    return f" (95\u00a0% interval over {row['replicates']} {over}: {factor(low)} to {factor(high)})"
+    over = find_repetitions(measured.record)
+    return f" (95\u00a0% interval over {over}: {factor(low)} to {factor(high)})"

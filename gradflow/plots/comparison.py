@@ -19,10 +19,10 @@ class Compared:
     """A comparison to draw.
 
     Attributes:
-        comparison: of a run with the first one.
+        comparison: of a run with another one.
         label: the run's name.
         index: its number among the runs, which gives its colour.
-        baseline: the first run's name.
+        baseline: the other run's name.
     """
 
     comparison: Comparison
@@ -32,7 +32,7 @@ class Compared:
 
 
 def plot_changes(compared: Sequence[Compared]) -> Figure:
-    """Draw the change of each run against the first by unit, with its band, and the line of no change.
+    """Draw the change of each run against its baseline by unit, with its band, and the line of no change.
 
     Args:
         compared: at least one, all of one quantity.
@@ -61,8 +61,14 @@ def plot_changes(compared: Sequence[Compared]) -> Figure:
         one.set_xlim(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
         one.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
         one.set_xlabel(UNIT_AXIS)
-        styles = [(each.label, {"color": network_colour(each.index), "marker": "."}) for each in compared] + [
-            ("no change", {"color": MUTED, "linewidth": 0.9})
-        ]
-        legend(figure, f"Against {compared[0].baseline}", styles=styles)
+        of_one = len({each.baseline for each in compared}) == 1
+        styles = [
+            (
+                each.label if of_one else f"{each.label} against {each.baseline}",
+                {"color": network_colour(each.index), "marker": "."},
+            )
+            for each in compared
+        ] + [("no change", {"color": MUTED, "linewidth": 0.9})]
+        title = f"Against {compared[0].baseline}" if of_one else "Each against a run that was measured alike"
+        legend(figure, title, styles=styles)
     return figure

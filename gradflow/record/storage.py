@@ -21,6 +21,7 @@ from gradflow.record.container import Record
 from gradflow.record.files import explained, sha256, write_directory, write_file
 from gradflow.record.metadata import as_json, validate_meta
 from gradflow.record.schema import ALWAYS_WRITTEN, SCHEMA_VERSION, TABLES, Kind, conform, empty
+from gradflow.record.selection import at_iteration, split_iteration
 
 if TYPE_CHECKING:
     from pandas.api.extensions import ExtensionDtype
@@ -117,10 +118,20 @@ def _head(record: Record, names: Mapping[str, str], contents: Mapping[str, bytes
 def load_record(path: str | Path) -> Record:
     """Read the record in the directory `path`, without torch.
 
+    Args:
+        path: the directory; of a training run also one iteration, as `runs/mine@0`, `runs/mine@first` or
+            `runs/mine@last`.
+
     Raises:
-        RecordError: if there is none, it is damaged, or a later gradflow wrote it.
+        RecordError: if there is none, it is damaged, a later gradflow wrote it, or it was not measured at
+            that iteration.
     """
-    path = Path(path)
+    folder, iteration = split_iteration(Path(path))
+    record = _load_whole(folder)
+    return record if iteration is None else at_iteration(record, iteration, folder)
+
+
+def _load_whole(path: Path) -> Record:
     head = _read_head(path)
     while True:
         try:
@@ -142,14 +153,15 @@ def is_record(path: Path) -> bool:
 def find_records(path: str | Path) -> list[Path]:
     """Return the records at `path`: itself, or the directories in it that hold one, by name and number.
 
-    A directory that holds only part of a record counts, so that `load_record` can say what it lacks.
+    A directory that holds only part of a record counts, so that `load_record` can say what it lacks. One
+    iteration of a run (`runs/mine@0`) is one record.
 
     Raises:
         RecordError: if there is no such directory, or it cannot be read.
     """
     path = Path(path)
     try:
-        if is_record(path):
+        if is_record(split_iteration(path)[0]):
             return [path]
         inside = [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         return sorted(filter(is_record, inside), key=_natural_order)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradflow.errors import IncompleteReportError
-from gradflow.report.changes import compare_with_first
+from gradflow.report.changes import compare_alike
 from gradflow.report.comparability import find_empty
 from gradflow.report.figures import draw_figures
 from gradflow.report.output import write_files
@@ -40,9 +40,11 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
     """
     loaded, problems = load_usable(runs)
     problems += find_empty(loaded)
-    changes, refusals = compare_with_first(loaded)
+    changes, groups = compare_alike(loaded)
     figures = list(draw_figures(loaded, changes))
-    compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
+    # What several comparisons have a reservation in common about need not be read again.
+    said = dict.fromkeys(sentence for change in changes for sentence in change.sentences)
+    compared = [*groups, *said]
     files = {PAGE: render_page(loaded, figures, compared, problems).encode(errors="replace")}
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg

@@ -169,25 +169,32 @@ def draw_figures(runs: Sequence[Run], changes: Sequence[Change] = ()) -> Iterato
 
     Args:
         runs: the report's.
-        changes: comparisons of runs with the first one.
+        changes: comparisons of runs with the first one of those that were measured alike.
     """
     for kind in KINDS:
         shown = [run for run in runs if kind.applies(run.network)]
         if shown:
             yield _drawn(kind, shown)
         if kind.key == "gradient-norm" and changes:
-            yield _drawn(_changes_kind(changes), [runs[change.index] for change in changes])
+            yield _drawn(changes_kind(changes), [runs[change.index] for change in changes])
 
 
-def _changes_kind(changes: Sequence[Change]) -> FigureKind:
+def changes_kind(changes: Sequence[Change]) -> FigureKind:
     """Return the kind of figure that shows comparisons, whatever networks it is given."""
     compared = [change.compared for change in changes]
+    baselines = dict.fromkeys(each.baseline for each in compared)
+    banded = any(each.comparison.units["low"].notna().any() for each in compared)
     return FigureKind(
         "changes",
         lambda _: plots.plot_changes(compared),
-        f"gradient norm of each run over that of {compared[0].baseline}, by unit",
-        "Each run's gradient norm over the first run's, unit by unit. The band holds all units at once with "
-        "95 %: where it is clear of the line along 1, repetitions do not explain the change.",
+        f"gradient norm of each run over that of {' or '.join(baselines)}, by unit",
+        "Each run's gradient norm over that of the first run that was measured alike, unit by unit. "
+        + (
+            "A band holds all units at once with 95 %: where it is clear of the line along 1, the "
+            "repetitions that it is over do not explain the change. Fewer than ten have none."
+            if banded
+            else "There is no band: fewer than ten repetitions cannot say what chance explains."
+        ),
     )
 
 

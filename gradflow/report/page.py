@@ -55,7 +55,7 @@ def render_page(
     Args:
         runs: what is shown.
         figures: drawn of them.
-        compared: sentences about runs against the first one.
+        compared: sentences about runs that were measured alike, and why others are not compared.
         problems: what was asked for and cannot be shown, in words.
     """
     environment = Environment(
@@ -100,9 +100,9 @@ def _section(run: Run, index: int) -> RunSection:
 def _facts(run: Run) -> list[tuple[str, str]]:
     meta = run.meta
     model, loss, data, checkpoint = meta["model"], meta["loss"], meta["data"], meta["checkpoint"]
-    value = "not finite" if loss.get("value") is None else format_number(loss["value"], 4)
+    value = "not finite, or not kept" if loss.get("value") is None else format_number(loss["value"], 4)
     weights = describe_training(meta)
-    if checkpoint is not None:
+    if checkpoint is not None and checkpoint.get("name") is not None:
         weights += f"; {checkpoint.get('name')}, SHA-256 {str(checkpoint.get('sha256'))[:12]}…"
     facts = [
         ("Model", f"{describe_model(meta)}, {model['parameters']:,} parameters ({model['class']})"),
