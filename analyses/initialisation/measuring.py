@@ -80,7 +80,7 @@ class Measurement:
     variances: pd.DataFrame
 
 
-def measure(case: Case, seed: int, images: Images, work: Path) -> Measurement:
+def measure(case: Case, seed: int, images: Images, work: Path, *, redraw: bool = False) -> Measurement:
     """Return what `seed` shows: from `work` if it was measured there before, else measured now.
 
     Raises:
@@ -90,6 +90,8 @@ def measure(case: Case, seed: int, images: Images, work: Path) -> Measurement:
     kept = _kept(place, case, seed, images)
     if kept is not None:
         return kept
+    if redraw:
+        raise RecordError(f"'{place}' was not measured: give --work as it was, or leave out --redraw")
     inputs, targets, data = load_batch(images, case.batch_size, seed)
     dtype = getattr(torch, case.dtype)
     model = build_model(case.name, seed=seed).to(dtype=dtype, memory_format=torch.channels_last)

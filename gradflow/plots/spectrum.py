@@ -52,7 +52,7 @@ def plot_spectrum(networks: Sequence[Network]) -> Figure:
             last = axes[-1, 0]
             last.set_xlabel("order, from the largest")
             last.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-            last.set_ylabel("largest singular values of\n∂x_L/∂xₗ")
+            last.set_ylabel("largest singular values of\n$∂x_L/∂x_l$", parse_math=True)
         styles = [("largest", _LARGEST), ("next largest", _OTHERS), ("root mean square", _RMS)]
         title = "Singular values of Jacobians, whole batch"
         legend(figure, title, networks, styles if "branch" in kinds else ())
