@@ -34,7 +34,7 @@ def draw_correlations(connected: pd.DataFrame) -> Figure:
     panels = (
         (("plain", "plain with BN"), r"plain: $2^{-L}$", correlations.plain, False),
         (("residual",), r"residual without BN: $(3/4)^L$", correlations.residual, False),
-        (("residual with BN",), r"residual with BN: $1/\sqrt{L}$", correlations.normalised_residual, True),
+        (("residual with BN",), r"residual with BN: $L^{-1/2}$", correlations.normalised_residual, True),
     )
     with figure_style():
         figure, axes = new_figure(3.9, 1, 3)
