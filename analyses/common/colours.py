@@ -1,8 +1,8 @@
 """One colour a network throughout the analyses' figures, and other colours for what is no network.
 
-A network's colour is its family's: pre-activation, post-activation or plain. Within a family depth and training
-are told apart by the line's style. What varies inside one network (λ, a gate's bias, an activation, a stage) has
-colours that no network has.
+A network's colour is its family's: pre-activation, post-activation or plain. Within a family depth and
+training are told apart by the line's style. What varies inside one network (λ, a gate's bias, an activation,
+a stage) has colours that no network has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DASHES: tuple[Dashes, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5,
 _MARKERS = ("o", "s", "^", "D", "v", "P")
 
 VARIANTS = ("#7a4fc0", "#b5338a", "#8a6d00", "#5b7083", "#a8542f", "#3d7f86")
-"""Between 3:1 and 7:1 against the page, in light and in dark: a page exchanges the networks' colours alone."""
+"""At least 3:1 against the page, in light and in dark, which exchanges the networks' colours alone."""
 
 
 def colour_of(network: str) -> str:

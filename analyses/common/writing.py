@@ -82,8 +82,8 @@ def require_same(out: Path, tables: Mapping[str, bytes]) -> list[str]:
     for name, content in there.items():
         if content != tables[name]:
             raise RecordError(
-                f"'{out / name}' was made from other measurements than those under --work: give the directory "
-                "that it was made from, or leave out --redraw"
+                f"'{out / name}' was made from other measurements than those under --work: give the "
+                "directory that it was made from, or leave out --redraw"
             )
     return [name for name in tables if name not in there]
 

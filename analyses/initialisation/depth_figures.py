@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from gradflow.plots import figure_style
 from gradflow.plots.axes import legend, new_figure
-from gradflow.plots.style import use_log_axis
+from gradflow.plots.style import INK, use_log_axis
 from gradflow.theory import UNIT_KINDS, R, UnitKind
 from initialisation.drawing import (
     NETWORKS,
@@ -73,7 +73,7 @@ def _draw_depth(axes: Axes, ratios: pd.DataFrame, depth: str, top: float) -> Non
                 textcoords="offset points",
                 ha="right" if leftward else "left",
                 va="top",
-                color=colour,
+                color=INK,
                 fontsize=8,
             )
     use_log_axis(axes, np.array([0.5, top]))

@@ -85,6 +85,7 @@ def measure(case: Case, seed: int, images: Images, work: Path, *, redraw: bool =
 
     Raises:
         GradflowError: if the network, the images or the work directory cannot be used.
+        RecordError: if `redraw` forbids to measure what is not there.
     """
     place = work / f"{case.name}-seed{seed}"
     kept = _kept(place, case, seed, images)

@@ -1,4 +1,4 @@
-"""Formulas inside text: what is written x_{l+1}, λ^k or b_g becomes MathML, which browsers draw themselves."""
+"""Formulas inside text: what is written x_{l+1}, λ^k or b_g becomes MathML, which browsers draw."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 
 from markupsafe import Markup, escape
 
-_SUBSCRIPT = r"_(?:\{(?P<braced>[^{}]*)\}|(?P<sub>[A-Za-z0-9]))(?![A-Za-z0-9_])"
-_VALUE = r"(?P<value>[ \u00a0]=[ \u00a0][−-]?[0-9.]*[0-9])?"
+_SUBSCRIPT = r"_(?:\{(?P<braced>[^{}]*)\}|(?P<sub>[A-Za-z0-9]|(?<=N_)[a-z]+))(?![A-Za-z0-9_])"
+_VALUE = r"(?P<value>[ \u00a0]=[ \u00a0][−-]?[0-9.]*[0-9](?![0-9.^_]))?"
 _NESTED = r"\((?:[^()]|\([^()]*\))*\)"
-_SUPERSCRIPT = rf"\^(?P<sup>{_NESTED}|[−-]?[A-Za-z0-9½]+)"
-_BASE = r"(?<![A-Za-z0-9_.])(?P<base>\([^()]*\)|[0-9.]+|[A-Za-zα-ωΑ-Ω]′?)"
+_SUPERSCRIPT = rf"\^(?:\{{(?P<raised>[^{{}}]*)\}}|(?P<sup>{_NESTED}|[−-]?[A-Za-z0-9½]+))"
+_BASE = r"(?<![A-Za-z0-9_.])(?P<base>\([^()]*\)|[0-9.]+|[A-Za-zα-ωΑ-Ω][′\u0302]?|[∏∑|])"
 _FORMULA = re.compile(rf"{_BASE}(?=[_^])(?:{_SUBSCRIPT})?(?:{_SUPERSCRIPT})?{_VALUE}")
-_TOKEN = re.compile(r"[0-9.]+|[A-Za-zα-ωΑ-Ω]|.")
+_TOKEN = re.compile(r"[0-9.]+|[A-Za-zα-ωΑ-Ω]\u0302?|.")
 
 
 def typeset(text: str) -> Markup:
@@ -28,8 +28,9 @@ def typeset(text: str) -> Markup:
     parts, at = [], 0
     for found in _FORMULA.finditer(text):
         below = found["braced"] or found["sub"]
-        if below or found["sup"]:
-            parts += [escape(text[at : found.start()]), _formula(found, below, found["sup"])]
+        above = found["raised"] or found["sup"]
+        if below or above:
+            parts += [escape(text[at : found.start()]), _formula(found, below, above)]
             at = found.end()
     return Markup("").join([*parts, escape(text[at:])])
 
@@ -67,4 +68,4 @@ def _row(text: str) -> Markup:
 def _token(text: str) -> Markup:
     if text[0].isdigit():
         return Markup("<mn>{}</mn>").format(text)
-    return Markup("<mi>{}</mi>" if text.isalpha() else "<mo>{}</mo>").format(text)
+    return Markup("<mi>{}</mi>" if text[0].isalpha() else "<mo>{}</mo>").format(text)

@@ -60,14 +60,14 @@ def _find(number: str, form: str) -> Equation:
 
 def _mend_scripts(element: ET.Element) -> None:
     """Put a prime on its letter, a superscript at its base's shoulder and a subscript at its foot."""
-    if element.tag == "msubsup" and element[2].text in _PRIMES:
-        letter, below, prime = element
+    if element.tag in {"msup", "msubsup"} and element[-1].text in _PRIMES:
+        letter, *below, prime = element
         element.clear()
-        element.tag = "msub"
+        element.tag = "msub" if below else "mrow"
         primed = ET.SubElement(element, "mrow")
         ET.SubElement(primed, "mi").text = letter.text
         ET.SubElement(primed, "mo", lspace="0", rspace="0").text = prime.text
-        element.append(below)
+        element.extend(below)
     if element.tag in _SCRIPTED and element[0].tag in {"mi", "mn", "mo", "mrow"}:
         base = element[0]
         sizes = dict(padding(below=element.tag != "msup", above=element.tag != "msub"))

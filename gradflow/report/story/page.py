@@ -18,7 +18,6 @@ from gradflow.report.story.sources import Analysis, Source
 from gradflow.report.story.values import brackets
 from gradflow.report.typesetting import typeset
 
-
 _FORMATS = ("svg", "pdf", "png")
 SPLITS = ("train", "test")
 

@@ -14,7 +14,9 @@ from gradflow.report.story.values import Sheet, divide, times
 def measure(analysis: Analysis) -> Numbers:
     """Return, by network, the mean length of a path weighted by gradient, and errors with a unit left out."""
     paths = analysis.table("paths.csv", text=("network",), numbers=("length", "units", "gradient", "share"))
-    lesions = analysis.table("lesions.csv", text=("network", "lesion", "units"), numbers=("count", "error", "replicates"))
+    lesions = analysis.table(
+        "lesions.csv", text=("network", "lesion", "units"), numbers=("count", "error", "replicates")
+    )
     rows = [
         _lengths(paths, str(network), part) | _errors(lesions, str(network))
         for network, part in paths.frame.groupby("network", sort=False)

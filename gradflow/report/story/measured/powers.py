@@ -13,7 +13,6 @@ from gradflow.report.story.sources import Analysis
 from gradflow.report.story.values import Sheet, Value, count, repetitions, times
 from gradflow.theory import AGREES, NEAR
 
-
 _WHOLE = ("whole_gain", "whole_gain_low", "whole_gain_high")
 
 

@@ -57,9 +57,10 @@ def _row(analysis: Analysis, curves: Sheet, changes: Sheet, network: str) -> dic
         which = f"{network} at iteration {last['iteration']:.0f}"
         found["error"] = curves.cell(last, "test_error", which, percent)
         found["at"] = curves.value(f"last iteration of {network} with a test_error", last["iteration"], count)
-    mine = changes.frame[changes.frame["network"] == network].set_index("trained")
-    if {"True", "False"} <= set(mine.index):
-        before, after = mine.loc["False"], mine.loc["True"]
+    mine = changes.frame[changes.frame["network"] == network]
+    by_training = {str(row["trained"]): row for _, row in mine.iterrows()}
+    if {"True", "False"} <= by_training.keys():
+        before, after = by_training["False"], by_training["True"]
         found |= {
             "before": _cells(changes, before, f"{network}, untrained"),
             "after": _cells(changes, after, f"{network}, trained"),
@@ -71,9 +72,7 @@ def _row(analysis: Analysis, curves: Sheet, changes: Sheet, network: str) -> dic
 
 
 def _cells(changes: Sheet, row: pd.Series, which: str) -> dict[str, Any]:
-    cells: dict[str, Any] = {
-        name: changes.cell(row, name, which, show) for name, show in _FACTORS.items()
-    }
+    cells: dict[str, Any] = {name: changes.cell(row, name, which, show) for name, show in _FACTORS.items()}
     return cells | {"share": changes.cell(row, "share", which)}
 
 
