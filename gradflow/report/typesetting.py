@@ -46,7 +46,7 @@ def _formula(found: re.Match[str], below: str | None, above: str | None) -> Mark
     base = Markup("<mpadded{}>{}</mpadded>").format(size, _row(found["base"]))
     value = "".join((found["value"] or "").split())
     return Markup('<math display="inline" alttext="{}"><{}>{}{}</{}>{}</math>').format(
-        found[0], Markup(tag), base, Markup("").join(scripts), Markup(tag), _row(value) if value else ""
+        found[0], Markup(tag), base, Markup("").join(scripts), Markup(tag), _value(value)
     )
 
 
@@ -57,6 +57,11 @@ def padding(*, below: bool, above: bool) -> list[tuple[str, str]]:
     beside it.
     """
     return [*([("height", ".45em")] if above else []), *([("depth", ".2em")] if below else [])]
+
+
+def _value(value: str) -> Markup:
+    # The number is a row of its own, in which a minus is a sign and no subtraction.
+    return Markup("<mo>=</mo>{}").format(_row(value[1:])) if value else Markup("")
 
 
 def _row(text: str) -> Markup:
