@@ -210,8 +210,18 @@ def legend(
     title: str,
     networks: Sequence[Network] = (),
     styles: Sequence[tuple[str, dict[str, Any]]] = (),
+    *,
+    math: bool = False,
 ) -> None:
-    """Write above the axes the figure's title, the networks' names, and what the styles of lines mean."""
+    """Write above the axes the figure's title, the networks' names, and what the styles of lines mean.
+
+    Args:
+        figure: where.
+        title: of the figure.
+        networks: named in their colours.
+        styles: what they mean, in words, and matplotlib's options.
+        math: whether words between dollars are formulas; never with names, which are people's own.
+    """
     named = [
         (network.label, {"color": network.colour, "linestyle": network.dashes, "marker": "."})
         for network in networks
@@ -233,3 +243,5 @@ def legend(
         title_fontproperties={"weight": "bold", "size": 11},
     )
     drawn.get_title().set_color(INK)
+    for text in drawn.get_texts():
+        text.set_parse_math(math)

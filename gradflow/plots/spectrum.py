@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.axes import label_units, legend, mark_stages, new_figure
 from gradflow.plots.network import Network
-from gradflow.plots.style import MUTED, figure_style, use_log_axis
+from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
 
 _LARGEST: dict[str, Any] = {"marker": "."}
 _OTHERS: dict[str, Any] = {"marker": "", "linewidth": 0.7}
@@ -52,7 +52,7 @@ def plot_spectrum(networks: Sequence[Network]) -> Figure:
             last = axes[-1, 0]
             last.set_xlabel("order, from the largest")
             last.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-            last.set_ylabel("largest singular values of\n∂x_L/∂xₗ")
+            last.set_ylabel("largest singular values of\n$∂x_L/∂x_l$", parse_math=True)
         styles = [("largest", _LARGEST), ("next largest", _OTHERS), ("root mean square", _RMS)]
         title = "Singular values of Jacobians, whole batch"
         legend(figure, title, networks, styles if "branch" in kinds else ())
@@ -101,7 +101,7 @@ def _draw_spans(axes: Axes, network: Network) -> list[float]:
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=network.colour,
+            color=INK,  # half of the palette is too light to be read on paper
         )
         drawn += [float(one) for one in value]
     return drawn

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gradflow.record import TABLES, Column
 from gradflow.report.runs import Run
+from gradflow.report.typesetting import typeset
 from gradflow.statistics import summarise_checks
 from gradflow.theory import LAWS
 
@@ -49,6 +50,9 @@ _CHECKS = (
     ("finding", "finding", "why it need not hold, or is not compared", True),
 )
 
+
+_FORMULAS = ("formula", "title", "statement")
+"""Columns whose texts are this package's own, with formulas in them."""
 
 _THEORY = (
     ("title", "what", "what is measured", True),
@@ -90,7 +94,12 @@ class Table:
 
     def rows(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield each row's verdict (or nothing) and its cells."""
-        columns = [_cells(self.frame[head.column]) for head in self.heads]
+        columns = [
+            list(map(typeset, _cells(self.frame[head.column])))
+            if head.column in _FORMULAS
+            else _cells(self.frame[head.column])
+            for head in self.heads
+        ]
         verdicts = self.verdicts or [""] * len(self.frame)
         yield from zip(verdicts, zip(*columns, strict=True), strict=True)
 
