@@ -25,9 +25,8 @@ from gradflow.units.tracing import UnitTracer
 Admits = Callable[[_BatchNorm], bool]
 """Whether a batch normalisation that is about to run may run as torch has it."""
 
-_COMPUTE_NOTHING = (
-    nn.Identity, nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict, LazyModuleMixin,
-)  # fmt: skip
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_COMPUTE_NOTHING = (nn.Identity, LazyModuleMixin, *_CONTAINERS)
 
 
 @contextmanager
