@@ -55,8 +55,8 @@ def describe_dead(measured: Measured) -> Iterator[str]:
     if stuck:
         yield (
             f"{_NOTHING} {_where(stuck)}{passes}: a factor in it is 0 ({stuck[0][1]}), and it gets no "
-            "gradient either: it is frozen, or what it multiplies is 0 as well, behind a dead ReLU or another "
-            "factor of 0. Training does not end this."
+            "gradient either: it is frozen, or what it multiplies is 0 as well, behind a dead ReLU or "
+            "another factor of 0. Training does not end this."
         )
     if dead:
         owned = pd.concat([own for _, own in dead])

@@ -106,7 +106,7 @@ def _backward(units: list[Row]) -> str:
         if not plain and _bad(row, "grad_shortcut_norm"):
             return f"in {_named(row)}, on its shortcut"
         if _bad(row, "grad_in_norm"):
-            return f"at x of {_named(row)}, in what else uses it or in the sum of its gradients"
+            return f"at x of {_named(row)}: in what else uses it, in the sum of its gradients, or in a hook"
     return ""
 
 

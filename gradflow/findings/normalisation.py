@@ -38,8 +38,8 @@ def describe_last_normalisation(measured: Measured) -> list[str]:
     sentence = (
         f"The last normalisation is missing: {name_unit(stream[0])} to {name_unit(last)} normalise x at the "
         f"beginning of their branches ({last['branch_start']}) and not their sums, and what follows the last "
-        f"one ({behind}) takes its sum as it is{_grown(stream)}. So the scale of what the head sees, and with "
-        "it loss and gradient, depends on depth."
+        f"one ({behind}) takes its sum as it is{_grown(stream)}. So the scale of what the head sees, and "
+        "with it loss and gradient, depends on depth."
     )
     return [sentence]
 

@@ -16,9 +16,6 @@ from gradflow.wording import name_unit
 _LEAST = {"float16": 6.0e-8, "bfloat16": 9.2e-41, "float32": 1.4e-45, "float64": 4.9e-324}
 """The smallest positive number of each type."""
 
-_NEAR = 1e3
-"""Times the smallest number below which a root mean square is one of a tensor that partly underflows."""
-
 
 def describe_vanished(measured: Measured) -> list[str]:
     """Return the sentence, if the gradient is 0 in a unit."""
@@ -63,7 +60,7 @@ def _why(top: Row, here: pd.DataFrame, parameters: pd.DataFrame, dtype: str) -> 
     if top["grad_sum_norm"] > 0:
         return (
             f"‖∂E/∂y_{index}‖ at its addition is {number(top['grad_sum_norm'])}, and neither its shortcut "
-            f"nor its branch hands anything on{_underflow(top['grad_sum_norm'], top, dtype)}"
+            f"nor its branch hands anything on{_underflow(top['grad_sum_norm'], top, here, dtype)}"
         )
     if top["grad_out_norm"] > 0:
         f = top["post_activation"]
@@ -73,7 +70,7 @@ def _why(top: Row, here: pd.DataFrame, parameters: pd.DataFrame, dtype: str) -> 
             if "relu" in f
             else f"what stands between its addition and x_{index + 1} ({f}) hands nothing on"
         )
-        return said + dead + _underflow(top["grad_out_norm"], top, dtype)
+        return said + dead + _underflow(top["grad_out_norm"], top, here, dtype)
     if above and above[0]["grad_in_norm"] > 0:
         return (
             f"‖∂E/∂x_{index + 1}‖ in {name_unit(above[0])} is {number(above[0]['grad_in_norm'])}, and "
@@ -91,9 +88,18 @@ def _why(top: Row, here: pd.DataFrame, parameters: pd.DataFrame, dtype: str) -> 
     return "nothing comes back to the last unit from what follows it, the head or the loss"
 
 
-def _underflow(norm: float, row: Row, dtype: str) -> str:
-    """Return a remark where numbers are so small that 0 may be what is left of them."""
-    least = _LEAST.get(dtype, 0.0)
-    if norm / math.sqrt(max(int(row["numel"]), 1)) > _NEAR * least:
+def _underflow(norm: float, row: Row, here: pd.DataFrame, dtype: str) -> str:
+    """Return a remark where 0 is what another factor as in the units above would round to.
+
+    Args:
+        norm: of the last gradient that is not 0.
+        row: of the unit in which it becomes 0.
+        here: all units of the pass.
+        dtype: in which it ran.
+    """
+    above = here[(here["unit"] > row["unit"]) & (here["grad_in_norm"] > 0) & (here["grad_out_norm"] > 0)]
+    gain = min([1.0, *(above["grad_in_norm"] / above["grad_out_norm"])])
+    size = norm / math.sqrt(max(int(row["numel"]), 1))
+    if size * gain > _LEAST.get(dtype, 0.0):
         return ""
     return f"; numbers this small become 0 in {dtype}, so that it may be no more than that"
