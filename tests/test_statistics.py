@@ -234,7 +234,7 @@ def test_checks_of_one_statement_are_one_row() -> None:
 
 
 def test_dropped_branches_have_no_share() -> None:
-    """Dropped for the whole batch, a branch has none; for a part of it, or dead, it has; unread, it may be."""
+    """Dropped for the whole batch, a branch has none; for a part of it, or dead, it has one."""
     frame = units(
         unit=range(6),
         batch=2,

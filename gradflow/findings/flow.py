@@ -45,11 +45,7 @@ def _gradient_in_stages(measured: Measured) -> list[str]:
         f"that is {times(row['growth'])} a unit{_interval(row, measured)}"
         for row in rows_of(stages)
     )
-    # A fit and the ends that it is fitted between may differ in direction; then there is none.
-    verdicts = {
-        _direction(row) if _direction(row) == _direction(row, "ratio") else "changes"
-        for row in rows_of(stages)
-    }
+    verdicts = {_verdict(row) for row in rows_of(stages)}
     verdict = verdicts.pop() if len(verdicts) == 1 else "changes"
     where = "Within each stage, from its last unit's output back to its first's, the gradient norm"
     return [f"{where} {verdict}: {each}."]
@@ -94,6 +90,12 @@ def _direction(row: Row, column: str = "growth") -> str:
     if np.isfinite(low) and low <= 1 <= high:
         return "changes in no direction that the repetitions agree on"
     return "grows" if row[column] > 1 else "shrinks"
+
+
+def _verdict(row: Row) -> str:
+    """Return a stage's direction; where a fit and the ends that it is fitted between differ it has none."""
+    fitted, ends = _direction(row), _direction(row, "ratio")
+    return ends if fitted in {ends, STAYS} else "changes"
 
 
 def _span(row: Row) -> str:

@@ -70,6 +70,10 @@ def test_a_gradient_that_stays_has_no_direction() -> None:
     assert "the gradient norm grows: stage 0" in said
     assert "It grows most in unit" in said
     assert "the gradient norm shrinks: stage 0" in scaling(-1e-3, -1e-3, -1e-3)
+    # A change a unit that is too small to be written adds up.
+    assert "the gradient norm grows: stage 0 (units 0 to 9) to ×1.002, that is ×1.000" in scaling(
+        *[2e-4] * 10
+    )
 
 
 def test_repetitions_that_all_stay() -> None:
