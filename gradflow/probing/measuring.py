@@ -99,8 +99,12 @@ def make_record(
                 passes.batch,
             ),
             **branch_columns(parameters, described),
+            **_word_columns(passes),
         },
-        "parameters": parameters,
+        "parameters": {
+            **parameters,
+            "enters": [passes.entering.get(name) for name in parameters["name"]],
+        },
         "steps": {
             "loss": [passes.loss if math.isfinite(passes.loss) else math.nan],
             "param_grad_norm": [
@@ -127,6 +131,15 @@ def without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _word_columns(passes: Passes) -> Columns:
+    """Return the columns that say which operations stand in the branches, and behind the last unit."""
+    return {
+        "branch_start": [words.start for words in passes.words],
+        "branch_end": [words.end for words in passes.words],
+        "head_start": [*[None] * (len(passes.words) - 1), passes.head],
+    }
 
 
 def _open_run_ends(

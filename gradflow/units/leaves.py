@@ -15,6 +15,7 @@ from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import _get_current_function_mode
@@ -55,7 +56,7 @@ def leaves_as_one(model: nn.Module, tracer: UnitTracer, admits: Admits) -> Itera
 
 
 @lru_cache(maxsize=256)
-def _is_simple(kind: type[nn.Module]) -> bool:
+def _is_simple(kind: type[Any]) -> bool:
     """Whether this is one of torch's modules that compute something themselves."""
     return kind.__module__.startswith("torch.nn.modules.") and not issubclass(kind, _COMPUTE_NOTHING)
 
@@ -71,22 +72,26 @@ class _AsOne:
         self._tracer = tracer
         self._admits = admits
         parameters = module._parameters.values()  # noqa: SLF001 - parameters() is slow
-        self._weights: list[tuple[Tensor, None]] = [(one, None) for one in parameters if one is not None]
+        self._weights: list[tuple[Tensor, Node | None]] = [
+            (one, None) for one in parameters if one is not None
+        ]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = self._tracer
         # In another thread, or beneath a mode of somebody else's, it is not ours to be left.
-        alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer
+        alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer  # type: ignore[no-untyped-call]
         if not alone or not (self._admits is None or self._admits(self._module)):
             return self._forward(*args, **kwargs)
         value = args[0]
-        tracer.__exit__(None, None, None)  # it would be told of the reading of an attribute, too
+        tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call] # it sees attributes read, too
         try:
-            used = [(value, value.grad_fn)] if isinstance(value, Tensor) else []
+            used: list[tuple[Tensor, Node | None]] = (
+                [(value, value.grad_fn)] if isinstance(value, Tensor) else []
+            )
             result = self._forward(value)
             tracer.saw(used + self._weights, result)
         finally:
-            tracer.__enter__()
+            tracer.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it
         return result
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

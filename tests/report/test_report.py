@@ -338,13 +338,14 @@ def test_findings_are_not_failures(runs: Path) -> None:
 
 
 def test_what_is_not_finite_is_said(tmp_path: Path) -> None:
-    """Overflow is counted and its first unit named."""
+    """Overflow is counted and the place named in which it begins."""
     record = make_record(stages=(4,), checks=False)
     floats = [name for name in record.units if record.units[name].dtype == np.float64]
     units = record.units.assign(**dict.fromkeys(floats, np.nan)).assign(nonfinite=[0, 5, 7, 0])
     (run,) = write_and_load(tmp_path, Record(units, meta=record.meta))
     said = " ".join(describe_run(run))
-    assert "12 elements were NaN or infinite, in 2 of 4 units, first in unit 1" in said
+    assert "12 elements were NaN or infinite, in 2 of 4 units: going forward, it began between" in said
+    assert "between the addition of unit 0 (stages.0.0) and unit 1 (stages.0.1)" in said
 
 
 def test_runs_are_compared_along_depth(tmp_path: Path) -> None:
