@@ -123,9 +123,10 @@ def summary(meta: dict[str, Any]) -> str:
     """Return in two lines what was measured, on what, and the loss."""
     weights = meta["checkpoint"]["name"] if meta["checkpoint"] else "untrained"
     seeds = meta["seeds"]
+    data = meta["data"].get("name") or "data without a name"
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
-        f"{meta['model']['name']} ({weights}, {which}) on {meta['data']['name']}, "
+        f"{meta['model']['name']} ({weights}, {which}) on {data}, "
         f"batch {meta['batch_size']}, bn {meta['bn']}, {meta['dtype']}\n"
         f"loss: {meta['loss']['name']} {number(meta['loss']['value'])}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -58,28 +59,36 @@ def render_page(
         compared: sentences about runs against the first one.
         problems: what was asked for and cannot be shown, in words.
     """
-    environment = Environment(
+    page: str = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=f"Gradient flow: {', '.join(dict.fromkeys(describe_model(run.meta) for run in runs))}",
+            version=__version__,
+            sections=[_section(run, index) for index, run in enumerate(runs)],
+            comparison=[*compare_runs(runs), *compared],
+            side_by_side=comparison_table(runs),
+            differences=find_differences(runs),
+            problems=[*problems, *find_mixed_versions(runs)],
+            figures=[(figure, Markup(figure.inline)) for figure in figures],
+            policy=security_policy(),
+            exploration=embed_json(explore(runs)),
+            library=packed_library(),
+            script=own_script(),
+        )
+    )
+    return page
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
         loader=PackageLoader("gradflow.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page: str = environment.get_template("report.html.j2").render(
-        title=f"Gradient flow: {', '.join(dict.fromkeys(describe_model(run.meta) for run in runs))}",
-        version=__version__,
-        sections=[_section(run, index) for index, run in enumerate(runs)],
-        comparison=[*compare_runs(runs), *compared],
-        side_by_side=comparison_table(runs),
-        differences=find_differences(runs),
-        problems=[*problems, *find_mixed_versions(runs)],
-        figures=[(figure, Markup(figure.inline)) for figure in figures],
-        policy=security_policy(),
-        exploration=embed_json(explore(runs)),
-        library=packed_library(),
-        script=own_script(),
-    )
-    return page
 
 
 def _section(run: Run, index: int) -> RunSection:
