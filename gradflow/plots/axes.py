@@ -121,9 +121,12 @@ def stage_bounds(units: pd.DataFrame) -> list[tuple[int, int, int]]:
 
 
 def label_units(axes: Axes, networks: Iterable[Network], label: str = UNIT_AXIS) -> None:
-    """Give `axes` the x axis of units, from the first to the last of the deepest network."""
-    last = max((int(network.units["unit"].max()) for network in networks if len(network.units)), default=0)
-    axes.set_xlim(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
+    """Give `axes` the x axis of units, from the first to the last that any network has."""
+    units = [network.units["unit"] for network in networks if len(network.units)]
+    first = min((int(numbers.min()) for numbers in units), default=0)
+    last = max((int(numbers.max()) for numbers in units), default=0)
+    around = 0.5 + 0.01 * (last - first)
+    axes.set_xlim(first - around, last + around)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel(label)
 

@@ -208,10 +208,13 @@ def _read_table(path: Path, table: str, head: dict[str, Any]) -> pd.DataFrame:
     try:
         arrow = pq.ParquetFile(io.BytesIO(content)).read()
         frame = conform(table, arrow.to_pandas(types_mapper=_PANDAS_TYPES.get))
-        if table == "units":
-            validate_units(frame)
     except (pa.ArrowException, OSError, ValueError, TypeError, RecordError) as error:
         raise _damaged(path, f"{name} cannot be read ({_first_line(error)})") from error
+    if table == "units":
+        try:
+            validate_units(frame)
+        except RecordError as error:
+            raise _damaged(path, str(error)) from error
     return frame
 
 

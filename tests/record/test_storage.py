@@ -139,7 +139,7 @@ def test_units_have_numbers_of_their_own(
     with monkeypatch.context() as patch:
         patch.setattr(storage, "validate_units", lambda _: None)
         odd.save(tmp_path / "run")
-    with pytest.raises(RecordError, match=rf"run' is damaged: units.parquet cannot be read.*{message}"):
+    with pytest.raises(RecordError, match=rf"run' is damaged: the table 'units' {message}"):
         load_record(tmp_path / "run")
 
 
