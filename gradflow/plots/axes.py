@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
 from gradflow.plots.style import BAND, INK, MUTED, WIDTH, use_log_axis
 
@@ -138,10 +139,7 @@ def draw_line(axes: Axes, network: Network, column: str, **options: Any) -> bool
     if not np.isfinite(value).any():
         return False
     style = {"color": network.colour, "linestyle": network.dashes, "marker": "."} | options
-    axes.plot(unit, value, **style)
-    low, high = (units[f"{column}_{end}"].to_numpy(float) for end in ("low", "high"))
-    if np.isfinite(low).any():
-        axes.fill_between(unit, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    draw_values(axes, unit, value, units[f"{column}_low"], units[f"{column}_high"], **style)
     return True
 
 

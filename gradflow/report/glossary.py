@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 from gradflow.report.tables import Head, Table
+
+_SUBSCRIPT = re.compile(r"\b([A-Za-zθσ])_(?:\{([^}]+)\}|(\w)\b)")
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,16 @@ class Entry:
 def glossary_key(title: str) -> str:
     """Return the id of the entry for tables of this title."""
     return f"columns-{title.lower().replace(' ', '-')}"
+
+
+def typeset(text: str) -> Markup:
+    """Return `text` as HTML in which one letter's subscripts stand lower; names keep their underlines.
+
+    >>> typeset("‖x_{l+1}‖ of a layer_norm, l < L")
+    Markup('‖x<sub>l+1</sub>‖ of a layer_norm, l &lt; L')
+    """
+    lower = _SUBSCRIPT.sub(lambda match: f"{match[1]}<sub>{match[2] or match[3]}</sub>", str(escape(text)))
+    return Markup(lower)
 
 
 def make_glossary(tables: Iterable[tuple[str, Table]]) -> list[Entry]:

@@ -15,7 +15,7 @@ from gradflow.report.comparability import explain_bn, explain_notes, find_differ
 from gradflow.report.exploration import embed_json, explore
 from gradflow.report.figures import DrawnFigure
 from gradflow.report.findings import compare_runs, describe_run
-from gradflow.report.glossary import glossary_key, make_glossary
+from gradflow.report.glossary import glossary_key, make_glossary, typeset
 from gradflow.report.runs import Run, describe_model, describe_training
 from gradflow.report.scripts import own_script, packed_library, security_policy
 from gradflow.report.tables import (
@@ -64,13 +64,14 @@ def render_page(
     """
     sections = [_section(run, index) for index, run in enumerate(runs)]
     side_by_side = comparison_table(runs)
-    tables = [("Stages", side_by_side), *(one for section in sections for one in _tables(section))]
+    tables = [*(one for section in sections for one in _tables(section)), ("Stages", side_by_side)]
     page: str = _template().render(
         title=f"Gradient flow: {', '.join(dict.fromkeys(describe_model(run.meta) for run in runs))}",
         version=__version__,
         sections=sections,
         glossary=make_glossary(tables),
         glossary_key=glossary_key,
+        typeset=typeset,
         comparison=[*compare_runs(runs), *compared],
         side_by_side=side_by_side,
         differences=find_differences(runs),
