@@ -74,7 +74,7 @@ def test_figures_say_which_tables_have_their_numbers() -> None:
     names = {"units", "training steps", "theory beside measurement", "equation checks", "parameters"}
     names |= {"jacobians and of singular values", "paths", "lesions"}
     for kind in KINDS:
-        found = re.findall(r"(?:tables|those) of ([A-Za-z ]+?)(?: below|[.,;])", kind.numbers)
+        found = re.findall(r"(?:tables|in those) of ([A-Za-z ]+?)(?: below|[.,;])", kind.numbers)
         assert found, kind.key
         assert {name.lower() for name in found} <= names
     assert "training steps" in next(kind.numbers for kind in KINDS if kind.key == "training")
