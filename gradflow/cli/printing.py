@@ -125,9 +125,10 @@ def summary(meta: dict[str, Any]) -> str:
     if meta["checkpoint"]:  # of an earlier iteration of a training run there is no file
         weights = meta["checkpoint"].get("name") or f"iteration {meta['checkpoint'].get('iteration')}"
     seeds = meta["seeds"]
+    data = meta["data"].get("name") or "data without a name"
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
-        f"{meta['model']['name']} ({weights}, {which}) on {meta['data']['name']}, "
+        f"{meta['model']['name']} ({weights}, {which}) on {data}, "
         f"batch {meta['batch_size']}, bn {meta['bn']}, {meta['dtype']}\n"
         f"loss: {meta['loss']['name']} {number(meta['loss']['value'])}"
     )

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradflow.comparison import NAMES, Comparison
 from gradflow.plots.axes import UNIT_AXIS, legend, mark_bands, new_figure, stage_bounds
+from gradflow.plots.lines import draw_values
 from gradflow.plots.style import MUTED, figure_style, network_colour, use_log_axis
 
 
@@ -49,16 +50,15 @@ def plot_changes(compared: Sequence[Compared]) -> Figure:
             unit = units["unit"].to_numpy(float)
             change, low, high = (units[name].to_numpy(float) for name in ("change", "low", "high"))
             colour = network_colour(each.index)
-            one.plot(unit, change, color=colour, marker=".")
-            if np.isfinite(low).any():
-                one.fill_between(unit, low, high, color=colour, alpha=0.18, linewidth=0)
+            draw_values(one, unit, change, low, high, color=colour, marker=".")
             ends += [change, low, high]
         one.axhline(1.0 if first.geometric else 0.0, color=MUTED, linewidth=0.9, zorder=1)
         if first.geometric:
             use_log_axis(one, np.concatenate([*ends, np.ones(1)]))
         one.set_ylabel(f"{NAMES[first.quantity]}\n{'ratio' if first.geometric else 'difference'}")
-        last = int(deepest["unit"].max())
-        one.set_xlim(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
+        first_unit, last = int(deepest["unit"].min()), int(deepest["unit"].max())
+        around = 0.5 + 0.01 * (last - first_unit)
+        one.set_xlim(first_unit - around, last + around)
         one.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
         one.set_xlabel(UNIT_AXIS)
         of_one = len({each.baseline for each in compared}) == 1

@@ -41,7 +41,7 @@ def setting_of(meta: Meta, units: pd.DataFrame) -> dict[str, Any]:
     identities = bool((units["shortcut"] == "identity").any())
     return {
         "architecture": architecture,
-        "shortcut": options.get("shortcut") or ("identity" if identities else "other"),
+        "shortcut": str(options.get("shortcut") or ("identity" if identities else "other")),
         "trained": meta["checkpoint"] is not None or bool((units["iteration"].fillna(0) > 0).any()),
         "bn": meta["bn"],
     }

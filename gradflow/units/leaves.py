@@ -56,7 +56,7 @@ def leaves_as_one(model: nn.Module, tracer: UnitTracer, admits: Admits) -> Itera
 
 
 @lru_cache(maxsize=256)
-def _is_simple(kind: type[Any]) -> bool:
+def _is_simple(kind: Any) -> bool:
     """Whether this is one of torch's modules that compute something themselves."""
     return kind.__module__.startswith("torch.nn.modules.") and not issubclass(kind, _COMPUTE_NOTHING)
 
