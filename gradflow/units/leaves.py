@@ -45,7 +45,8 @@ def leaves_as_one(model: nn.Module, tracer: UnitTracer, admits: Admits) -> Itera
     if not any(isinstance(module, nn.DataParallel) for module in modules):
         for module in modules:
             own = vars(module)
-            if _is_simple(type(module)) and not module._modules and "forward" not in own:  # noqa: SLF001 - quick
+            simple = _is_simple(type(module))  # type: ignore[arg-type] # mypy does not see that a class has a hash
+            if simple and not module._modules and "forward" not in own:  # noqa: SLF001 - children() is slow
                 own["forward"] = _AsOne(module, tracer, admits if isinstance(module, _BatchNorm) else None)
                 replaced.append(own)
     try:

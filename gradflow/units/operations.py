@@ -62,11 +62,12 @@ def _operation(name: str) -> str:
 def words_for(nodes: Iterable[Node]) -> list[str]:
     """Return what each of `nodes` computes, in words such as 'batch_norm'; moving values is nothing."""
     names = [operation(node) for node in nodes]
-    return [
-        NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        for name in names
-        if name not in LAYOUT
-    ]
+    return [_word(name) for name in names if name not in LAYOUT]
+
+
+@lru_cache(maxsize=1024)
+def _word(name: str) -> str:
+    return NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def function_name(nodes: list[Node]) -> str:
