@@ -52,7 +52,7 @@ _MODEL = (
     Key("parameters", (int,), "how many numbers the parameters have"),
 )
 _CHECKPOINT = (
-    Key("name", (str,), "the file's name"),
+    Key("name", (str, _NULL), "the file's name; null if they were of several"),
     Key("sha256", (str, _NULL), "of the file", required=False),
     Key("iteration", (int, _NULL), "training steps taken; null if it does not say", required=False),
 )
@@ -60,7 +60,7 @@ _DATA = (
     Key("name", (str, _NULL), "of the data", required=False),
     Key("split", (str, _NULL), "which part of them", required=False),
     Key("normalisation", (dict, str, _NULL), "of the inputs", required=False),
-    Key("classes", (int, _NULL), "how many there are", required=False),
+    Key("classes", (int, list, _NULL), "how many there are, or their names by number", required=False),
 )
 _LOSS = (
     Key("name", (str,), "of the loss"),
