@@ -21,6 +21,7 @@ from common.images import Images
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 from initialisation.drawing import NETWORKS
 from initialisation.figures import draw_all
 from initialisation.fits import fit_laws, trend_over_depths
@@ -28,7 +29,6 @@ from initialisation.laws import LAWS
 from initialisation.measuring import Case, Measurement, cases, measure
 from initialisation.page import write_page
 
-from gradflow.plots import figure_to_png, figure_to_svg
 from gradflow.statistics import aggregate, with_shares
 from gradflow.theory import judge
 
@@ -61,6 +61,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Measure gradient norms of untrained networks by depth, and hold them against theory."""
     torch.set_num_threads(threads)
@@ -72,22 +73,22 @@ def main(
             batch=batch_size,
             deep_batch=deep_batch_size,
         )
-        measurements = measure_all(chosen, Images(data, data_name), work)
-        write_report(measurements, out)
+        measurements = measure_all(chosen, Images(data, data_name), work, redraw=redraw)
+        write_report(measurements, out, redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 
-def measure_all(chosen: Sequence[Case], images: Images, work: Path) -> list[Measurement]:
-    """Measure every case and seed that is not in `work` yet; return all of them."""
+def measure_all(chosen: Sequence[Case], images: Images, work: Path, *, redraw: bool) -> list[Measurement]:
+    """Measure every case and seed that is not in `work` yet, if not only to `redraw`; return all of them."""
     plan = [(case, seed) for case in chosen for seed in range(case.seeds)]
     measurements = []
     for number, (case, seed) in enumerate(plan, start=1):
         click.echo(f"{number}/{len(plan)} {case.name}, seed {seed}", err=True)
-        measurements.append(measure(case, seed, images, work))
+        measurements.append(measure(case, seed, images, work, redraw=redraw))
     return measurements
 
 
-def write_report(measurements: Sequence[Measurement], out: Path) -> None:
+def write_report(measurements: Sequence[Measurement], out: Path, *, redraw: bool) -> None:
     """Write figures, numbers, predictions, provenance and findings to `out`.
 
     Raises:
@@ -97,10 +98,7 @@ def write_report(measurements: Sequence[Measurement], out: Path) -> None:
     frame = pd.DataFrame(rows + trend_over_depths(rows)).astype({"stage": "Int64"})
     verdicts = judge(frame, LAWS, by=("network", "depth", "kind", "bn", "stage"))
     figures = draw_all(measurements, verdicts)
-    files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
-    files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-    files["numbers.csv"] = to_csv(numbers(measurements))
-    files["predictions.csv"] = to_csv(verdicts)
+    tables = {"numbers.csv": to_csv(numbers(measurements)), "predictions.csv": to_csv(verdicts)}
     first = measurements[0]
     told = provenance.describe(
         ["python", *sys.argv],
@@ -108,9 +106,8 @@ def write_report(measurements: Sequence[Measurement], out: Path) -> None:
         data=str(first.records["batch"].meta["data"]["name"]).removeprefix("folder:"),
         seeds={m.case.name: f"0-{m.case.seeds - 1}" for m in measurements},
     )
-    files["provenance.json"] = provenance.to_json(told)
-    files["README.md"] = write_page(measurements, verdicts, list(figures)).encode()
-    provenance.write_output(out, files)
+    page = write_page(measurements, verdicts, list(figures))
+    write_result(out, Result(figures, tables, told, page), redraw=redraw)
 
 
 def numbers(measurements: Sequence[Measurement]) -> pd.DataFrame:

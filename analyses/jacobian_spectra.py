@@ -11,21 +11,28 @@ branches, ten seeds each, and writes figures, numbers, predictions and a page to
 from __future__ import annotations
 
 import sys
+from io import BytesIO
 from pathlib import Path
 
 import click
+import pandas as pd
 import provenance
 import torch
 from common.images import Images
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
+from common.tables import to_csv
+from common.writing import Result, write_result
+from matplotlib.figure import Figure
 from spectra.figures import draw_branches, draw_spans
 from spectra.measuring import Case, cases, measure, spans
 from spectra.page import write_page
 from spectra.tables import branch_numbers, judge, span_numbers
 
-from gradflow.plots import figure_to_png, figure_to_svg
 from gradflow.record import Record
+from gradflow.record.files import explained
+
+TABLES = ("spans.csv", "branches.csv", "predictions.csv")
 
 
 @click.command(context_settings={"show_default": True})
@@ -45,11 +52,16 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Measure singular values of the Jacobians of untrained networks, and hold them against theory."""
     torch.set_num_threads(threads)
     images = Images(data, data_name)
     with in_one_line():
+        if redraw:
+            draw_again(depth, out)
+            click.echo(f"drew {out} again")
+            return
         measured: dict[Case, Record] = {}
         for case in cases(depth):
             records = []
@@ -70,21 +82,36 @@ def write_report(measured: dict[Case, Record], depth: str, data: str, out: Path)
     ends = spans(depth)
     found, branches = span_numbers(measured, ends), branch_numbers(measured)
     verdicts = judge(measured, ends)
-    titles = {case.key: case.title for case in measured}
-    figures = {"spans": draw_spans(found, verdicts, titles), "branches": draw_branches(branches, titles)}
-    files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
-    files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-    for name, frame in (("spans", found), ("branches", branches), ("predictions", verdicts)):
-        files[f"{name}.csv"] = frame.to_csv(index=False, float_format="%.5g").encode()
+    figures = draw_all(found, branches, verdicts, depth)
+    tables = dict(zip(TABLES, map(to_csv, (found, branches, verdicts)), strict=True))
     told = provenance.describe(
         ["python", *sys.argv],
         measured.values(),
         data=data,
         seeds={case.key: ", ".join(map(str, record.meta["seeds"])) for case, record in measured.items()},
     )
-    files["provenance.json"] = provenance.to_json(told)
-    files["README.md"] = write_page(measured, depth, found, verdicts).encode()
-    provenance.write_output(out, files)
+    page = write_page(measured, depth, found, verdicts)
+    write_result(out, Result(figures, tables, told, page), redraw=False)
+
+
+def draw_again(depth: str, out: Path) -> None:
+    """Draw the figures anew from the tables in `out`, which hold all that they show.
+
+    Raises:
+        RecordError: if a table is not there.
+    """
+    with explained(out):
+        tables = {name: (out / name).read_bytes() for name in TABLES}
+    figures = draw_all(*(pd.read_csv(BytesIO(content)) for content in tables.values()), depth)
+    write_result(out, Result(figures, tables, {}, page=None), redraw=True)
+
+
+def draw_all(
+    found: pd.DataFrame, branches: pd.DataFrame, verdicts: pd.DataFrame, depth: str
+) -> dict[str, Figure]:
+    """Return the figures by name."""
+    titles = {case.key: case.title for case in cases(depth)}
+    return {"spans": draw_spans(found, verdicts, titles), "branches": draw_branches(branches, titles)}
 
 
 if __name__ == "__main__":

@@ -27,10 +27,11 @@ from common.keeping import measure_all
 from common.options import COUNT, checkpoint_option, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 
 from gradflow.checkpoint import load_checkpoint
 from gradflow.cli.subject import describe_checkpoint
-from gradflow.plots import figure_to_png, figure_to_svg, plot_cancellation, plot_survival
+from gradflow.plots import plot_cancellation, plot_survival
 
 
 @click.command(context_settings={"show_default": True})
@@ -58,6 +59,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Look for samples whose branch cancels their shortcut's gradient.
 
@@ -82,18 +84,15 @@ def main(
             for model, digest, bn in cases
             for seed in range(seeds)
         ]
-        samples = measure_all(work, keys, measure)
+        samples = measure_all(work, keys, measure, redraw=redraw)
         counts, drawn = count_near(samples), list(networks(samples))
         figures = {"cancellation": plot_cancellation(drawn), "survival": plot_survival(drawn)}
-        files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
-        files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-        files["numbers.csv"] = to_csv(counts)
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": f"{images.shown}, {split}", "seeds": f"0-{seeds - 1}", "dtype": "float32"}
         told["checkpoints"] = {model: describe_checkpoint(held) for model, held in weights.items()}
-        files["provenance.json"] = provenance.to_json(told)
-        files["README.md"] = write_page(counts, images.shown, seeds, batch_size).encode()
-        provenance.write_output(out, files)
+        page = write_page(counts, images.shown, seeds, batch_size)
+        result = Result(figures, {"numbers.csv": to_csv(counts)}, told, page)
+        write_result(out, result, redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 

@@ -11,23 +11,23 @@ networks and of the given checkpoints, ten repetitions each, and writes figures,
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 import pandas as pd
 import provenance
 import torch
+from common.colours import coloured
 from common.images import Images
 from common.options import checkpoint_option, image_options, read_pairs, run_options
 from common.refusal import in_one_line
+from common.tables import to_csv
+from common.writing import Result, write_result
 from lesioned.measuring import Case, measure, trained_error
 from lesioned.page import write_page
-from matplotlib.figure import Figure
 
 from gradflow import plots
 from gradflow.checkpoint import load_checkpoint
-from gradflow.plots import Network, figure_to_png, figure_to_svg
 from gradflow.record import Record
 
 _COUNT = click.IntRange(min=2)
@@ -58,6 +58,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Measure paths and lesions of untrained and trained networks."""
     torch.set_num_threads(threads)
@@ -75,16 +76,22 @@ def main(
                 found = []
                 for repetition in range(int(fewer.get(network, repetitions))):
                     click.echo(f"{case.title}, repetition {repetition}", err=True)
-                    found.append(measure(case, repetition, images, work))
+                    found.append(measure(case, repetition, images, work, redraw=redraw))
                 paths[case] = Record.concat([of_paths for of_paths, _ in found])
                 lesions[case] = Record.concat([of_lesions for _, of_lesions in found])
         errors = {case: trained_error(case, images, work) for case in paths if case.checkpoint is not None}
-        write_report(paths, lesions, errors, images.shown, out)
+        write_report(paths, lesions, errors, images.shown, out, redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 
 def write_report(
-    paths: dict[Case, Record], lesions: dict[Case, Record], errors: dict[Case, float], data: str, out: Path
+    paths: dict[Case, Record],
+    lesions: dict[Case, Record],
+    errors: dict[Case, float],
+    data: str,
+    out: Path,
+    *,
+    redraw: bool,
 ) -> None:
     """Write figures, numbers, provenance and the page to `out`.
 
@@ -92,14 +99,15 @@ def write_report(
         RecordError: if `out` cannot be written.
     """
     labels = [case.title for case in paths]
-    averaged = [plots.networks_from(list(records.values()), labels) for records in (paths, lesions)]
-    files = {}
-    draw: tuple[Callable[[list[Network]], Figure], ...] = (plots.plot_paths, plots.plot_lesions)
-    for name, plot, networks in zip(("paths", "lesions"), draw, averaged, strict=True):
-        files[f"{name}.svg"] = figure_to_svg(plot(networks))
-        files[f"{name}.png"] = figure_to_png(plot(networks))
-        table = pd.concat([getattr(one, name).assign(network=one.label) for one in networks])
-        files[f"{name}.csv"] = table.to_csv(index=False, float_format="%.5g").encode()
+    averaged = [
+        coloured(plots.networks_from(list(records.values()), labels), together=True)
+        for records in (paths, lesions)
+    ]
+    figures = {"paths": plots.plot_paths(averaged[0]), "lesions": plots.plot_lesions(averaged[1])}
+    tables = {
+        f"{name}.csv": to_csv(pd.concat([getattr(one, name).assign(network=one.label) for one in networks]))
+        for name, networks in zip(figures, averaged, strict=True)
+    }
     records = [*paths.values(), *lesions.values()]
     told = provenance.describe(
         ["python", *sys.argv],
@@ -112,10 +120,9 @@ def write_report(
         for case, record in paths.items()
         if case.checkpoint is not None
     }
-    files["provenance.json"] = provenance.to_json(told)
     networks_of = dict(zip(lesions, averaged[1], strict=True))
-    files["README.md"] = write_page(paths, lesions, networks_of, errors).encode()
-    provenance.write_output(out, files)
+    page = write_page(paths, lesions, networks_of, errors)
+    write_result(out, Result(figures, tables, told, page), redraw=redraw)
 
 
 if __name__ == "__main__":

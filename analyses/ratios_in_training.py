@@ -20,13 +20,12 @@ import provenance
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 from full_training.running import Queue
 from in_training.figures import draw_ratios
 from in_training.fits import judge_all
 from in_training.page import write_page
 from in_training.runs import nets, ratios, read_records
-
-from gradflow.plots import figure_to_png, figure_to_svg
 
 
 @click.command(context_settings={"show_default": True})
@@ -48,6 +47,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Train networks of several depths, and hold their gradients' ratios against the prediction."""
     wanted = nets([int(depth) for depth in depths.split(",")], seeds)
@@ -56,24 +56,23 @@ def main(
     options += [f"--probe-batch-size={batch_size}", f"--probe-every={max(1, iterations // 5)}"]
     options += [f"--test-every={iterations}", "--check-every=0", "--quiet"]
     with in_one_line():
-        work.mkdir(parents=True, exist_ok=True)
-        os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that train
-        Queue(work, tuple(options)).work(wanted, minutes, pack=1)
+        if not redraw:
+            work.mkdir(parents=True, exist_ok=True)
+            os.environ["OMP_NUM_THREADS"] = str(threads)  # of the processes that train
+            Queue(work, tuple(options)).work(wanted, minutes, pack=1)
         records = read_records(work, wanted)
         found = ratios(records)
         verdicts = judge_all(found)
         shown = str(next(iter(records.values())).meta["data"]["name"]).removeprefix("folder:")
         figure = draw_ratios(found)
-        files = {"ratios.svg": figure_to_svg(figure), "ratios.png": figure_to_png(figure)}
-        files |= {"ratios.csv": to_csv(found), "verdicts.csv": to_csv(verdicts)}
         told = provenance.describe(
             ["python", *sys.argv], records.values(), data=shown, seeds={depths: f"0-{seeds - 1}"}
         )
         told["runs"] = {net.name: record.meta["command"] for net, record in records.items()}
-        files["provenance.json"] = provenance.to_json(told)
         recipe = f"`gradflow train`, recipe `he2016-short`, {iterations} iterations of {batch_size} images."
-        files["README.md"] = write_page(found, verdicts, records, shown, recipe).encode()
-        provenance.write_output(out, files)
+        page = write_page(found, verdicts, records, shown, recipe)
+        tables = {"ratios.csv": to_csv(found), "verdicts.csv": to_csv(verdicts)}
+        write_result(out, Result({"ratios": figure}, tables, told, page), redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 

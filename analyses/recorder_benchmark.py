@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from benchmark.timing import in_turn, ratio
 from provenance import describe_machine, to_json, write_output
 from recorder_cost.steps import WAYS, idle_microseconds
 from recorder_cost.work import TRIAL, WORK
+
+from gradflow.importing import describe
 
 PEERS = {"wandb": 'wandb.watch(log="gradients")', "torchlens": "TorchLens"}
 STEPS = 2
@@ -64,9 +68,7 @@ def main(
 ) -> None:
     """Measure what a recorder's measured step costs, and write figures and provenance to a folder."""
     if only is not None and network is not None and way is not None:
-        print(
-            json.dumps(_time(network, way, pairs, trial) if only == "time" else _memory(network, way, trial))
-        )
+        print(json.dumps(_alone(only, network, way, pairs, trial)))
         return
     found: dict[str, Any] = {
         "networks": {name: _measure(name, pairs, peer_pairs, repeats, trial) for name in WORK}
@@ -96,14 +98,29 @@ def _measure(network: str, pairs: int, peer_pairs: int, repeats: int, trial: boo
 
 
 def _in_process(network: str, way: str, only: str, *more: str) -> Any:
-    """Return what a process of its own finds; its last words, if it ends with an error."""
+    """Return what a process of its own finds; why it ended, if that was too early."""
     command = [sys.executable, __file__, f"--only={only}", f"--network={network}", f"--way={way}", *more]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    words = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     print(f"{network}, {way}: {only} measured, exit status {done.returncode}", file=sys.stderr)
     if done.returncode:
-        return words[-1] if words else f"exit status {done.returncode}"
-    return json.loads(words[-1])
+        return f"exit status {done.returncode}"
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def _alone(only: str, network: str, way: str, pairs: int, trial: bool) -> Any:
+    """Return what this process was started to measure; of another tool that fails, why, in one sentence."""
+    try:
+        return _time(network, way, pairs, trial) if only == "time" else _memory(network, way, trial)
+    except Exception as error:
+        if way not in PEERS:
+            raise
+        traceback.print_exc()
+        return _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    """Return an error's type and the first sentence of its message."""
+    return re.split(r"(?<=[.!?]) (?=[A-Z])", describe(error), maxsplit=1)[0]
 
 
 def _time(network: str, way: str, pairs: int, trial: bool) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from common.keeping import measure_all
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 from gains.figures import draw_powers
 from gains.measuring import CASES, measure_gains
 from gains.page import write_page
 from gains.summary import judge_rates, summarise
-
-from gradflow.plots import figure_to_png, figure_to_svg
 
 
 @click.command(context_settings={"show_default": True})
@@ -43,6 +42,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Block the branches of untrained networks, and hold what comes back against λ^k."""
     torch.set_num_threads(threads)
@@ -63,16 +63,15 @@ def main(
                 *load_batch(images, batch_size, key["seed"])[:2],
                 key["seed"],
             ),
+            redraw=redraw,
         )
         summary, rates = summarise(gains), judge_rates(gains)
         figure = draw_powers(summary, model)
-        files = {"powers.svg": figure_to_svg(figure), "powers.png": figure_to_png(figure)}
-        files |= {"numbers.csv": to_csv(summary), "rates.csv": to_csv(rates)}
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": images.shown, "seeds": f"0-{seeds - 1}", "dtype": "float64"}
-        files["provenance.json"] = provenance.to_json(told)
-        files["README.md"] = write_page(gains, summary, rates, model, images.shown, batch_size).encode()
-        provenance.write_output(out, files)
+        page = write_page(gains, summary, rates, model, images.shown, batch_size)
+        tables = {"numbers.csv": to_csv(summary), "rates.csv": to_csv(rates)}
+        write_result(out, Result({"powers": figure}, tables, told, page), redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 

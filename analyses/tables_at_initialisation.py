@@ -23,13 +23,12 @@ from common.keeping import measure_all
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 from paper_tables.cases import CASES
 from paper_tables.figures import draw_figures
 from paper_tables.measuring import measure_checks, measure_units
 from paper_tables.page import write_page
 from paper_tables.summary import summarise_cases, summarise_checks, summarise_units
-
-from gradflow.plots import figure_to_png, figure_to_svg
 
 
 @click.command(context_settings={"show_default": True})
@@ -54,6 +53,7 @@ def main(
     threads: int,
     work: Path,
     out: Path | None,
+    redraw: bool,
 ) -> None:
     """Measure the untrained networks of one of the paper's tables side by side."""
     torch.set_num_threads(threads)
@@ -69,25 +69,22 @@ def main(
         return by_kind(cases[key["case"]], inputs, targets, key["seed"])
 
     with in_one_line():
-        units = measure_all(
-            work, [{"case": name, "seed": seed, **same} for name in cases for seed in range(seeds)], measure
-        )
-        checks = measure_all(work, [{"case": name, "seed": 0, **checked} for name in cases], measure)
+        each = [{"case": name, "seed": seed, **same} for name in cases for seed in range(seeds)]
+        units = measure_all(work, each, measure, redraw=redraw)
+        once = [{"case": name, "seed": 0, **checked} for name in cases]
+        checks = measure_all(work, once, measure, redraw=redraw)
         by_unit, by_case = summarise_units(units), summarise_cases(units)
         equations = summarise_checks(checks)
         figures = draw_figures(list(cases.values()), by_unit)
-        files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
-        files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-        files["numbers.csv"], files["cases.csv"] = to_csv(by_unit), to_csv(by_case)
-        files["equations.csv"] = to_csv(equations)
+        tables = {"numbers.csv": to_csv(by_unit), "cases.csv": to_csv(by_case)}
+        tables["equations.csv"] = to_csv(equations)
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": images.shown, "seeds": f"0-{seeds - 1}"}
         told |= {"dtype": "float32; float64 without shortcuts and for checks"}
-        files["provenance.json"] = provenance.to_json(told)
-        files["README.md"] = write_page(
+        page = write_page(
             list(cases.values()), by_case, equations, images.shown, seeds, batch_size, check_batch_size
-        ).encode()
-        provenance.write_output(out, files)
+        )
+        write_result(out, Result(figures, tables, told, page), redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 

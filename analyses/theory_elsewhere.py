@@ -20,12 +20,11 @@ from common.keeping import measure_all
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 from elsewhere.figures import draw_correlations, draw_transformers
 from elsewhere.fits import judge_all
 from elsewhere.measuring import measure_connected, measure_transformers, noise
 from elsewhere.page import write_page
-
-from gradflow.plots import figure_to_png, figure_to_svg
 
 
 @click.command(context_settings={"show_default": True})
@@ -43,6 +42,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Measure fully connected nets and transformers at initialisation, and hold them against theory."""
     torch.set_num_threads(threads)
@@ -62,6 +62,7 @@ def main(
                 else load_batch(images, batch_size, key["seed"])[0],
                 key["seed"],
             ),
+            redraw=redraw,
         )
         transformers = measure_all(
             work,
@@ -77,20 +78,18 @@ def main(
             lambda key: measure_transformers(
                 *load_batch(images, transformer_batch_size, key["seed"])[:2], key["seed"]
             ),
+            redraw=redraw,
         )
         verdicts = judge_all(connected, transformers)
         figures = {
             "correlations": draw_correlations(connected),
             "transformers": draw_transformers(transformers),
         }
-        files = {f"{name}.svg": figure_to_svg(figure) for name, figure in figures.items()}
-        files |= {f"{name}.png": figure_to_png(figure) for name, figure in figures.items()}
-        files["verdicts.csv"] = to_csv(verdicts)
         told = provenance.describe_machine(["python", *sys.argv])
         told |= {"data": f"noise, {images.shown}", "seeds": f"0-{seeds - 1}", "dtype": "float64"}
-        files["provenance.json"] = provenance.to_json(told)
-        files["README.md"] = write_page(connected, verdicts, images.shown, seeds, sizes).encode()
-        provenance.write_output(out, files)
+        page = write_page(connected, verdicts, images.shown, seeds, sizes)
+        result = Result(figures, {"verdicts.csv": to_csv(verdicts)}, told, page)
+        write_result(out, result, redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 

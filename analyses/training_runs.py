@@ -19,16 +19,18 @@ sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and s
 import pandas as pd
 import provenance
 import torch
+from common.colours import coloured
 from common.images import Images
 from common.options import COUNT, image_options, run_options
 from common.refusal import in_one_line
 from common.tables import to_csv
+from common.writing import Result, write_result
 from trained.measuring import measure
-from trained.page import curves, write_page
+from trained.page import write_page
 from trained.runs import Run, read_run
+from trained.summary import curves, summarise_all
 
 from gradflow import plots
-from gradflow.plots import figure_to_png, figure_to_svg
 from gradflow.record import Record
 
 
@@ -54,6 +56,7 @@ def main(
     threads: int,
     work: Path,
     out: Path,
+    redraw: bool,
 ) -> None:
     """Keep runs' weights and curves, and probe the networks trained and untrained."""
     torch.set_num_threads(threads)
@@ -64,12 +67,16 @@ def main(
         for run in runs:
             for trained in (False, True):
                 click.echo(f"{run.network}, {'trained' if trained else 'untrained'}", err=True)
-                probes[run.network, trained] = measure(run, images, seeds, batch_size, work, trained=trained)
-        write_report(runs, probes, images.shown, out)
+                probes[run.network, trained] = measure(
+                    run, images, seeds, batch_size, work, trained=trained, redraw=redraw
+                )
+        write_report(runs, probes, images.shown, out, redraw=redraw)
     click.echo(f"wrote {out / 'README.md'}")
 
 
-def write_report(runs: list[Run], probes: dict[tuple[str, bool], Record], data: str, out: Path) -> None:
+def write_report(
+    runs: list[Run], probes: dict[tuple[str, bool], Record], data: str, out: Path, *, redraw: bool
+) -> None:
     """Write weights, figures, numbers, provenance and the page to `out`.
 
     Raises:
@@ -79,15 +86,16 @@ def write_report(runs: list[Run], probes: dict[tuple[str, bool], Record], data: 
     networks = plots.networks_from(list(probes.values()), names)
     trained = plots.networks_from([run.record for run in runs], [run.network for run in runs])
     figures = {
-        "training": plots.plot_training(trained),
-        "gradient_norm": plots.plot_gradient_norm(networks),
-        "backward": plots.plot_backward(networks),
+        "training": plots.plot_training(coloured(trained, together=False)),
+        "gradient_norm": plots.plot_gradient_norm(coloured(networks, together=True)),
+        "backward": plots.plot_backward(coloured(networks, together=False)),
     }
-    files = {f"{run.network}.pt": run.weights for run in runs}
-    for name, figure in figures.items():
-        files[f"{name}.svg"], files[f"{name}.png"] = figure_to_svg(figure), figure_to_png(figure)
-    files["curves.csv"] = to_csv(curves(runs))
-    files["units.csv"] = to_csv(pd.concat([one.units.assign(network=one.label) for one in networks]))
+    summaries = summarise_all(probes)
+    tables = {
+        "curves.csv": to_csv(curves(runs)),
+        "units.csv": to_csv(pd.concat([one.units.assign(network=one.label) for one in networks])),
+        "changes.csv": to_csv(pd.DataFrame(summaries)),
+    }
     told = provenance.describe(
         ["python", *sys.argv],
         [*probes.values(), *(run.record for run in runs)],
@@ -98,9 +106,9 @@ def write_report(runs: list[Run], probes: dict[tuple[str, bool], Record], data: 
         },
     )
     told["runs"] = {run.network: run.training | {"command": run.record.meta["command"]} for run in runs}
-    files["provenance.json"] = provenance.to_json(told)
-    files["README.md"] = write_page(runs, probes, data).encode()
-    provenance.write_output(out, files)
+    weights = {f"{run.network}.pt": run.weights for run in runs}
+    page = write_page(runs, probes, summaries, data)
+    write_result(out, Result(figures, tables, told, page, weights), redraw=redraw)
 
 
 if __name__ == "__main__":

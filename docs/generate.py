@@ -107,7 +107,7 @@ def statements() -> str:
         for one in EQUATIONS:
             if one.number == number:
                 when = one.holds_when if one.holds_when.startswith("always") else f"where {one.holds_when}"
-                lines += ["", f"### {number}, {one.form}", "", f"    {one.formula}", ""]
+                lines += ["", f"### {number}, {one.form}", "", f"$${one.latex}$$", ""]
                 lines += [f"Compared: {one.meaning}. Must hold {when}. Source: {one.source}."]
     return "\n".join(lines) + "\n"
 

@@ -46,6 +46,21 @@ def is_geometric(column: str) -> bool:
     return column.endswith(("norm", "_gain")) or column in {"ratio", "growth", "gradient"}
 
 
+def left_out(units: Frame) -> pd.Series[bool]:
+    """Return whether each row's branch was dropped for the whole batch, as stochastic depth does.
+
+    A factor that has no gradient made it 0 in every sample; where that factor could not be read, a branch
+    that is 0 behind one counts as dropped, which it may be.
+    """
+    batch, dropped = units["batch"], units["dropped_samples"]
+    unread = dropped.isna() & units["branch_end"].str.contains("by_constant").fillna(value=False)
+    seen = (dropped == batch) & (batch > 0)
+    found: pd.Series[bool] = (
+        seen.fillna(value=False) | (unread & (units["zero_branch_samples"] == batch).fillna(value=False))
+    ).astype(bool)
+    return found
+
+
 def with_shares(units: Frame) -> Frame:
     """Return `units` with what follows from a row alone.
 
@@ -54,12 +69,15 @@ def with_shares(units: Frame) -> Frame:
         with x_{l+1} as `gradflow.stage_ends.ending_at_additions` takes it.
         `backward_shortcut_share`: ‖s‖² / (‖s‖² + ‖b‖²), of the gradient's energy on its two ways.
         `forward_branch_share`: ‖F‖² / (‖h‖² + ‖F‖²), of the signal's energy on its two ways; for
-        orthogonal ones this is the Var(F_l)/Var(x_{l+1}) of De & Smith 2020 (arXiv:2002.10444).
+        orthogonal ones this is the Var(F_l)/Var(x_{l+1}) of De & Smith 2020 (arXiv:2002.10444). Null where
+        the branch was left out.
     """
     return units.assign(
         backward_gain=_ratio(units["grad_in_norm"], ending_at_additions(units)["grad_out_norm"]),
         backward_shortcut_share=_energy_share(units["grad_shortcut_norm"], units["grad_branch_norm"]),
-        forward_branch_share=_energy_share(units["branch_norm"], units["shortcut_norm"]),
+        forward_branch_share=np.where(
+            left_out(units), np.nan, _energy_share(units["branch_norm"], units["shortcut_norm"])
+        ),
     )
 
 
@@ -106,32 +124,39 @@ def depth_trends(units: Frame, quantity: Literal["gradient", "signal"] = "gradie
     unit to the one before it, so above 1 where gradients grow towards the input. A stage is taken from
     the output of its first unit on, since only from there on the shape stays the same (theory: He et
     al. 2016, eq. 4 and 5, hold within a stage), to its last addition; the whole network from the first
-    unit's input on. Intervals are over repetitions.
+    unit's input on. Intervals are over repetitions; one in which more norms are 0 or not finite than in
+    others is not of the same depth, and left out.
 
     Args:
         units: a record's units.
         quantity: ‖∂E/∂x‖ or ‖x‖.
 
     Returns:
-        One row for each `iteration` and `stage` (null: the whole network) with `first_unit`,
-        `last_unit`, `points` (how many norms there are), `ratio` = first norm / last norm, `growth`,
-        both with `…_low` and `…_high`, and `r_squared` of the fit. Where fewer than two norms are
-        positive and finite, these are null.
+        One row for each `iteration` and `stage` (null: the whole network) with `first_unit` and
+        `last_unit` of those whose norms are positive and finite, `points` (how many these are), `ratio` =
+        first norm / last norm, `growth`, both with `…_low` and `…_high`, and `r_squared` of the fit. Where
+        fewer than two norms are positive and finite, these are null.
     """
+    trends = trends_of_passes(units, quantity)
+    most = _grouped(trends, ["iteration", "stage"])["points"].transform("max")
+    result = aggregate(trends[trends["points"] == most], ["ratio", "growth", "r_squared"], by=("stage",))
+    return result.drop(columns=["r_squared_low", "r_squared_high"])
+
+
+def trends_of_passes(units: Frame, quantity: Literal["gradient", "signal"] = "gradient") -> Frame:
+    """Return a row a pass and stage, of which `depth_trends` averages `ratio`, `growth` and `r_squared`."""
     before, after = _ENDS[quantity]
     units = ending_at_additions(units)
     rows: list[dict[str, Any]] = []
     for keys, one_pass in _grouped(units, _KEYS):
         identity = dict(zip(_KEYS, keys, strict=True))
         for (stage,), part in _grouped(one_pass, ["stage"]):
-            rows.append({**identity, "stage": stage, **_fit(part, part["unit"], part[after])})
+            rows.append({**identity, "stage": stage, **_fit(part, part["unit"], part[after], after_last=0)})
         last = one_pass.loc[[one_pass["unit"].idxmax()]]
         depths = pd.concat([one_pass["unit"], last["unit"] + 1])
         norms = pd.concat([one_pass[before], last[after]])
-        rows.append({**identity, "stage": pd.NA, **_fit(one_pass, depths, norms)})
-    frame = pd.DataFrame(rows, columns=[*_KEYS, "stage", *_FIT]).astype({"stage": "Int64"})
-    result = aggregate(frame, ["ratio", "growth", "r_squared"], by=("stage",))
-    return result.drop(columns=["r_squared_low", "r_squared_high"])
+        rows.append({**identity, "stage": pd.NA, **_fit(one_pass, depths, norms, after_last=1)})
+    return pd.DataFrame(rows, columns=[*_KEYS, "stage", *_FIT]).astype({"stage": "Int64"})
 
 
 def summarise_stages(units: Frame) -> Frame:
@@ -258,7 +283,7 @@ _FIT = ("first_unit", "last_unit", "points", "ratio", "growth", "r_squared")
 _ENDS = {"gradient": ("grad_in_norm", "grad_out_norm"), "signal": ("x_norm", "out_norm")}
 
 
-def _fit(part: Frame, depths: pd.Series[Any], norms: pd.Series[Any]) -> dict[str, Any]:
+def _fit(part: Frame, depths: pd.Series[Any], norms: pd.Series[Any], *, after_last: int) -> dict[str, Any]:
     depth, norm = depths.to_numpy(np.float64), norms.to_numpy(np.float64)
     usable = np.isfinite(norm) & (norm > 0)
     order = np.argsort(depth[usable])
@@ -266,6 +291,7 @@ def _fit(part: Frame, depths: pd.Series[Any], norms: pd.Series[Any]) -> dict[str
     fit = {"first_unit": part["unit"].min(), "last_unit": part["unit"].max(), "points": len(depth)}
     if len(depth) < 2:
         return {**fit, "ratio": np.nan, "growth": np.nan, "r_squared": np.nan}
+    fit |= {"first_unit": int(depth[0]), "last_unit": int(depth[-1]) - after_last}
     centred, level = depth - depth.mean(), logs - logs.mean()
     slope = float(centred @ level / (centred @ centred))
     scatter, residual = float(level @ level), float(np.sum((level - slope * centred) ** 2))

@@ -47,7 +47,8 @@ def assert_gradient_flow(
         max_decay_per_unit: the gradient's norm may shrink by this factor in a unit, towards the input.
         max_growth_per_unit: it may grow by this factor there.
         min_shortcut_share: least ‖s‖² / (‖s‖² + ‖b‖²), the shortcut's share of the gradient's energy.
-        min_branch_share: least ‖F‖² / (‖h‖² + ‖F‖²), the branch's share of the signal's energy.
+        min_branch_share: least ‖F‖² / (‖h‖² + ‖F‖²), the branch's share of the signal's energy; units whose
+            branch was dropped for the whole batch, as stochastic depth does, are not held to it.
         min_survival: least ‖s + b‖ / ‖s‖ of the median sample.
         no_nonfinite: fail if an element of a unit's tensors or of a parameter is NaN or infinite.
         loss: as for `gradflow.probe`.
@@ -58,7 +59,8 @@ def assert_gradient_flow(
         what was measured.
 
     Raises:
-        AssertionError: naming for each limit the unit that is furthest beyond it, its value, and the limit.
+        AssertionError: naming for each limit the unit that is furthest beyond it, its value, and the limit,
+            and where numbers that are not finite began.
         LimitError: if a limit says nothing, there is none, or no unit has what one is about.
     """
     given = {

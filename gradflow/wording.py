@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -61,4 +61,11 @@ def name_unit(row: Mapping[Hashable, Any]) -> str:
     return f"unit {row['unit']} ({', '.join(words)})"
 
 
+def name_units(rows: Sequence[Mapping[Hashable, Any]]) -> str:
+    """Return the first few units of `rows` as `name_unit` names them, and how many more there are."""
+    more = f" and {len(rows) - _LISTED} more" if len(rows) > _LISTED else ""
+    return ", ".join(map(name_unit, rows[:_LISTED])) + more
+
+
+_LISTED = 6
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -10,10 +10,31 @@ from gradflow.record.schema import UNITS
 from gradflow.tolerances import oracle_agreement, sum_of_terms
 from gradflow.units import Inputs
 
-SAME = {"unit", "name", "stage", "shortcut", "post_activation", "batch", "numel", "span_end", "zero_samples"}
+SAME = {
+    "unit",
+    "name",
+    "stage",
+    "shortcut",
+    "post_activation",
+    "batch",
+    "numel",
+    "span_end",
+    "zero_samples",
+    "zero_branch_samples",
+}
 """Columns that are not measured with rounding."""
 
-ONLY_ONE_HAS = {"iteration", "seed", "batch_index", "nonfinite", "additivity_error"}
+ONLY_ONE_HAS = {
+    "iteration",
+    "seed",
+    "batch_index",
+    "nonfinite",
+    "additivity_error",
+    "branch_start",
+    "branch_end",
+    "head_start",
+    "dropped_samples",
+}
 """Keys; and what the oracle has nothing to say about."""
 
 

@@ -15,6 +15,7 @@ from gradflow.statistics import (
     aggregate,
     depth_trends,
     find_replicate,
+    left_out,
     summarise_checks,
     summarise_stages,
     with_shares,
@@ -230,3 +231,28 @@ def test_checks_of_one_statement_are_one_row() -> None:
     failing = summarise_checks(conform("checks", pd.DataFrame(rows))).query("expected_to_hold").iloc[0]
     assert (failing["held"], failing["checks"], failing["verdict"]) == (2, 3, "fails")
     assert (failing["span_end"], failing["finding"]) == (4, "not finite")
+
+
+def test_dropped_branches_have_no_share() -> None:
+    """Dropped for the whole batch, a branch has none; for a part of it, or dead, it has one."""
+    frame = units(
+        unit=range(6),
+        batch=2,
+        branch_norm=[0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        shortcut_norm=1.0,
+        dropped_samples=[2, 1, 0, None, None, None],
+        zero_branch_samples=[2, 1, 2, 2, 2, 0],
+        branch_end=[
+            "mul_by_constant",
+            "mul_by_constant",
+            "relu",
+            "mul_by_constant",
+            "relu",
+            "mul_by_constant",
+        ],
+    )
+    assert left_out(frame).tolist() == [True, False, False, True, False, False]
+    expected = [np.nan, 0.5, 0.0, np.nan, 0.0, 0.5]
+    assert with_shares(frame)["forward_branch_share"].tolist() == pytest.approx(expected, nan_ok=True)
+    assert summarise_stages(frame)["forward_branch_share"].tolist() == pytest.approx([0.25, 0.25])
+    assert not left_out(units(unit=[0, 1], branch_norm=0.0)).any()

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from common.colours import colour_of
 
-from gradflow.plots import Network, network_colour
+from gradflow.plots import Network
 from gradflow.record.schema import QUANTILES
 from gradflow.theory import LAWS, judge
 
@@ -97,7 +98,7 @@ def _judged(values: pd.Series[float], *, one_network: bool = False) -> dict[str,
 
 def networks(samples: pd.DataFrame) -> Iterator[Network]:
     """Yield each network with quantiles over all samples of all seeds, as the report's figures draw them."""
-    for index, ((model, bn), part) in enumerate(samples.groupby(["model", "bn"], sort=False)):
+    for (model, bn), part in samples.groupby(["model", "bn"], sort=False):
         by_unit = part.groupby("unit")
         columns = {
             f"{prefix}{statistic}_{name}": by_unit[f"{prefix}{statistic}"].quantile(quantile)
@@ -112,7 +113,7 @@ def networks(samples: pd.DataFrame) -> Iterator[Network]:
         empty = pd.DataFrame()
         yield Network(
             label=f"{model}, {'untrained' if bn == 'frozen' else 'trained'}",
-            colour=network_colour(index),
+            colour=colour_of(str(model)),
             dashes="-",
             units=units.assign(stage=stages).reset_index(),
             **dict.fromkeys(_OTHER_TABLES, empty),

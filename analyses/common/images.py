@@ -73,6 +73,6 @@ def _batch(
         "name": source.name,
         "split": source.split,
         "normalisation": source.normalisation,
-        "classes": list(source.classes) if source.classes else None,
+        "classes": None if source.classes is None else len(source.classes),
     }
     return inputs, targets, data

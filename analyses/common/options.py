@@ -49,7 +49,7 @@ def checkpoint_option(command: Command) -> Command:
 
 
 def run_options(name: str, *, threads: int = 1, out: str | None = None) -> Callable[[Command], Command]:
-    """Give a command the options of a run: --threads, --work and --out.
+    """Give a command the options of a run: --threads, --work, --out and --redraw.
 
     Args:
         name: of the analysis, and of its directories in `runs/` and `reports/`.
@@ -62,6 +62,11 @@ def run_options(name: str, *, threads: int = 1, out: str | None = None) -> Calla
     def give(command: Command) -> Command:
         where = {"default": Path("reports") / name} if out is None else {}
         for option in (
+            click.option(
+                "--redraw",
+                is_flag=True,
+                help="Measure nothing: draw and word anew what was measured; no number may change.",
+            ),
             click.option("--out", type=folder, help=out or "Where the result goes.", **where),
             click.option(
                 "--work", type=folder, default=Path("runs") / name, help="Where measurements are kept."

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from common.colours import variant_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from elsewhere.fits import DECAY_LAYERS
-from gradflow.plots import figure_style, network_colour
+from gradflow.plots import figure_style
 from gradflow.plots.axes import legend, new_figure
 from gradflow.plots.style import INK, use_log_axis
 from gradflow.statistics import aggregate
@@ -31,9 +32,9 @@ def draw_correlations(connected: pd.DataFrame) -> Figure:
         by=("net", "inputs", "depth"),
     )
     panels = (
-        (("plain", "plain with BN"), "plain: 2^−L", correlations.plain, False),
-        (("residual",), "residual without BN: (3/4)^L", correlations.residual, False),
-        (("residual with BN",), "residual with BN: 1 / √L", correlations.normalised_residual, True),
+        (("plain", "plain with BN"), r"plain: $2^{-L}$", correlations.plain, False),
+        (("residual",), r"residual without BN: $(3/4)^L$", correlations.residual, False),
+        (("residual with BN",), r"residual with BN: $L^{-1/2}$", correlations.normalised_residual, True),
     )
     with figure_style():
         figure, axes = new_figure(3.9, 1, 3)
@@ -44,16 +45,16 @@ def draw_correlations(connected: pd.DataFrame) -> Figure:
                 for place, name in enumerate(inputs):
                     part = drawn[(drawn["net"] == net) & (drawn["inputs"] == name)]
                     label = f"{net}, {name}"
-                    _draw(one, part, "depth", "correlation", network_colour(2 * number + place), label)
+                    _draw(one, part, "depth", "correlation", variant_style(2 * number + place), label)
             depths = np.array(sorted(set(drawn["depth"])), dtype=float)
             one.plot(depths, predict(depths), **_PREDICTED)
             use_log_axis(one, np.concatenate([drawn["correlation"].to_numpy(float), predict(depths)]))
             if log_depth:
                 one.set_xscale("log")
             _name_depths(one, depths)
-            one.set_title(title)
-            one.set_xlabel("layers L")
-            one.legend(fontsize=7, loc="lower left")
+            one.set_title(title, parse_math=True)
+            one.set_xlabel("layers $L$", parse_math=True)
+            one.legend(fontsize=7, loc="lower left", handlelength=3.2)
         axes[0, 0].set_ylabel("mean cosine of two inputs' gradients")
         legend(figure, "How alike gradients are from input to input", styles=[("predicted", _PREDICTED)])
     return figure
@@ -73,10 +74,10 @@ def draw_transformers(transformers: pd.DataFrame) -> Figure:
         last = means[means["layer"] == means["layers"]]
         deep = means[means["layers"] == DECAY_LAYERS]
         for number, norm in enumerate(("pre", "post")):
-            colour, label = network_colour(number), f"{norm}-LN"
+            style, label = variant_style(number), f"{norm}-LN"
             ends, along = last[last["norm"] == norm], deep[deep["norm"] == norm]
-            _draw(left, ends, "layers", "gradient_norm", colour, label)
-            _draw(right, along, "layer", "gradient_norm", colour, label)
+            _draw(left, ends, "layers", "gradient_norm", style, label)
+            _draw(right, along, "layer", "gradient_norm", style, label)
             depth, value = (ends[name].to_numpy(float) for name in ("layers", "gradient_norm"))
             shape = depth**-0.5 if norm == "pre" else np.ones_like(depth)
             left.plot(depth, shape * np.exp(np.log(value / shape).mean()), **_PREDICTED)
@@ -89,24 +90,25 @@ def draw_transformers(transformers: pd.DataFrame) -> Figure:
         for one, part in ((left, last), (right, deep)):
             use_log_axis(one, part["gradient_norm"].to_numpy(float))
             one.set_ylabel("‖∂E/∂W₂‖  (Frobenius norm)")
-            one.legend(fontsize=8)
+            one.legend(fontsize=8, handlelength=3.2)
         left.set_title("last layer, by depth")
-        left.set_xlabel("layers L")
-        right.set_title(f"every layer, L = {DECAY_LAYERS}")
-        right.set_xlabel("layer l, from the input to the loss")
+        left.set_xlabel("layers $L$", parse_math=True)
+        right.set_title(f"every layer, $L = {DECAY_LAYERS}$", parse_math=True)
+        right.set_xlabel("layer $l$, from the input to the loss", parse_math=True)
         legend(
             figure,
             "Transformers at initialisation",
-            styles=[("predicted: L⁰ and L^−½; (2/3)^((L−l)/2) for post-LN", _PREDICTED)],
+            styles=[(r"predicted: $L^0$ and $L^{-1/2}$; $(2/3)^{(L-l)/2}$ for post-LN", _PREDICTED)],
+            math=True,
         )
     return figure
 
 
-def _draw(axes: Axes, part: pd.DataFrame, x: str, y: str, colour: str, label: str) -> None:
+def _draw(axes: Axes, part: pd.DataFrame, x: str, y: str, style: dict[str, Any], label: str) -> None:
     at = part[x].to_numpy(float)
-    axes.plot(at, part[y].to_numpy(float), color=colour, marker="o", markersize=4, label=label)
+    axes.plot(at, part[y].to_numpy(float), markersize=4, label=label, **style)
     low, high = (part[f"{y}_{end}"].to_numpy(float) for end in ("low", "high"))
-    axes.fill_between(at, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.fill_between(at, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
 def _name_depths(axes: Axes, depths: np.ndarray) -> None:

@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from common.colours import colour_of, variant_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from gradflow.plots import figure_style, network_colour
+from gradflow.plots import figure_style
 from gradflow.plots.axes import legend, new_figure
-from gradflow.plots.style import use_log_axis
+from gradflow.plots.style import INK, use_log_axis
 from gradflow.theory import UNIT_KINDS, R, UnitKind
 from initialisation.drawing import (
     NETWORKS,
     PREDICTED,
     REFINED,
-    colour_of,
     draw_dot,
     layers_of,
     name_depths,
@@ -28,8 +28,6 @@ from initialisation.drawing import (
 )
 from initialisation.measuring import Measurement
 from initialisation.tables import relative_gradients
-
-_DEPTH_COLOURS = (3, 1, 5, 0, 7)
 
 
 def draw_depths(measurements: Sequence[Measurement]) -> Figure:
@@ -75,7 +73,7 @@ def _draw_depth(axes: Axes, ratios: pd.DataFrame, depth: str, top: float) -> Non
                 textcoords="offset points",
                 ha="right" if leftward else "left",
                 va="top",
-                color=colour,
+                color=INK,
                 fontsize=8,
             )
     use_log_axis(axes, np.array([0.5, top]))
@@ -123,7 +121,9 @@ def _draw_decades(
     for index, depth in enumerate(dict.fromkeys(ratios["depth"])):
         part = ratios[ratios["depth"] == depth]
         passed = (part["unit"].max() - part["unit"]) * kinds[depth].convolutions
-        style = {"color": network_colour(_DEPTH_COLOURS[index % len(_DEPTH_COLOURS)])}
+        furthest_at = [int(passed.to_numpy(float).argmax())]
+        mark = variant_style(index)["marker"]
+        style = {"color": colour_of("plain"), "marker": mark, "markersize": 5, "markevery": furthest_at}
         lines.append((passed.to_numpy(float), np.log10(part["ratio"].to_numpy(float)), style))
         styles.append((f"plain{depth}", style))
     furthest = [float(passed.max()) for passed, _, _ in lines]

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from common.colours import VARIANTS
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from gradflow.plots import format_number, network_colour
+from gradflow.plots import format_number
 from gradflow.plots.style import INK
 from gradflow.theory import UNIT_KINDS
 from initialisation.measuring import Measurement
@@ -18,7 +19,6 @@ from initialisation.measuring import Measurement
 NETWORKS = {"preact": "pre-activation", "resnet": "post-activation", "plain": "plain (no shortcut)"}
 PREDICTED: dict[str, Any] = {"color": INK, "linestyle": (0, (4, 2)), "linewidth": 1.1}
 REFINED: dict[str, Any] = {"color": INK, "linestyle": (0, (1, 1.4)), "linewidth": 1.1}
-_STAGE_COLOURS = (4, 2, 6)
 
 
 def find_deepest(measurements: Sequence[Measurement]) -> dict[str, list[Measurement]]:
@@ -49,7 +49,7 @@ def draw_seeds(axes: Axes, x: np.ndarray, values: np.ndarray, stage: int) -> Non
     """Draw each seed thin, and their mean over it; `values` has shape (seeds, points)."""
     for one in values:
         axes.plot(x, one, color=stage_colour(stage), alpha=0.25, linewidth=0.7)
-    axes.plot(x, values.mean(axis=0), color=stage_colour(stage))
+    axes.plot(x, values.mean(axis=0), **stage_style(stage, len(x)))
 
 
 def draw_dot(axes: Axes, x: float, row: pd.Series[Any], colour: str, power: float = 1.0) -> None:
@@ -68,14 +68,15 @@ def name_depths(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_xlabel("layers")
 
 
-def colour_of(network: str) -> str:
-    """Return the colour of `preact`, `resnet` or `plain`."""
-    return network_colour(list(NETWORKS).index(network))
-
-
 def stage_colour(stage: int) -> str:
-    """Return the colour of stage 0, 1 or 2."""
-    return network_colour(_STAGE_COLOURS[stage])
+    """Return the colour of stage 0, 1 or 2, which no network has."""
+    return VARIANTS[(0, 2, 5)[stage]]
+
+
+def stage_style(stage: int, points: int = 1) -> dict[str, Any]:
+    """Return colour and marker of a stage's line over so many points; its dashes are the predictions'."""
+    every = (stage, max(1, points // 6))
+    return {"color": stage_colour(stage), "marker": "os^"[stage], "markersize": 3.5, "markevery": every}
 
 
 def layers_of(depth: str) -> float:

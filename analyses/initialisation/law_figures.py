@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from common.colours import colour_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
@@ -18,13 +19,13 @@ from initialisation.drawing import (
     PREDICTED,
     REFINED,
     by_stage,
-    colour_of,
     draw_dot,
     draw_seeds,
     find_deepest,
     layers_of,
     name_depths,
     stage_colour,
+    stage_style,
 )
 from initialisation.fits import accumulated, states
 from initialisation.measuring import Measurement
@@ -41,17 +42,18 @@ def draw_laws(measurements: Sequence[Measurement], verdicts: pd.DataFrame) -> Fi
             _draw_energy(axes[0, column], kind_name, tables)
             _draw_power_law(axes[1, column], kind_name, tables)
             _draw_exponents(axes[2, column], kind_name, verdicts)
-            axes[0, column].set_title(title, color=colour_of("preact"))
+            axes[0, column].set_title(title)
         axes[0, 0].set_ylabel("E[y²] at a stage's state j")
         axes[1, 0].set_ylabel("‖gⱼ‖² / ‖g at the stage's end‖²")
         axes[2, 0].set_ylabel("exponent of 1/v")
-        stages = [(f"stage {stage}", {"color": stage_colour(stage)}) for stage in range(3)]
+        stages = [(f"stage {stage}", stage_style(stage)) for stage in range(3)]
         styles = [
             *stages,
-            ("predicted: slope a, exponent r^K", PREDICTED),
+            ("predicted: slope $a$, exponent $r^K$", PREDICTED),
             ("unit by unit, padding counted", REFINED),
         ]
-        legend(figure, "Pre-activation networks against the prediction (BN statistics frozen)", styles=styles)
+        title = "Pre-activation networks against the prediction (BN statistics frozen)"
+        legend(figure, title, styles=styles, math=True)
     return figure
 
 
@@ -78,7 +80,7 @@ def _draw_power_law(axes: Axes, kind_name: str, tables: Sequence[pd.DataFrame]) 
         for x, y in zip(shrinking, gradient, strict=True):
             axes.plot(x, y, color=stage_colour(stage), alpha=0.25, linewidth=0.7)
         mean = np.exp(np.log(shrinking).mean(axis=0)), np.exp(np.log(gradient).mean(axis=0))
-        axes.plot(*mean, color=stage_colour(stage), marker=".")
+        axes.plot(*mean, **stage_style(stage, len(mean[0])))
         most = max(most, float(mean[0].max()))
         gradients.append(gradient.ravel())
     span = np.geomspace(1, most, 50)
@@ -113,7 +115,8 @@ def draw_shares(measurements: Sequence[Measurement], verdicts: pd.DataFrame) -> 
     """Draw De & Smith's branch share by unit, and the gain of identity and transition units by depth."""
     chosen = find_deepest(measurements)
     with figure_style():
-        figure, axes = new_figure(3.9, 1, len(chosen) + 1)
+        widths = [*[1.0] * len(chosen), 1.35]  # the last has depths to name that are near each other
+        figure, axes = new_figure(3.9, 1, len(chosen) + 1, gridspec_kw={"width_ratios": widths})
         for one, (kind_name, members) in zip(axes.flat, chosen.items(), strict=False):
             tables = [states(member, "batch") for member in members]
             shares = []
@@ -128,14 +131,15 @@ def draw_shares(measurements: Sequence[Measurement], verdicts: pd.DataFrame) -> 
             one.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             use_log_axis(one, np.concatenate(shares))
             one.set_xlabel("units after the stage's first")
-            one.set_title(f"preact{members[0].case.depth}", color=colour_of("preact"))
+            one.set_title(f"preact{members[0].case.depth}")
         axes[0, 0].set_ylabel("Var(F) / Var(y)  (share)")
         _draw_gains(axes[0, -1], verdicts)
-        stages = [(f"stage {stage}", {"color": stage_colour(stage)}) for stage in range(3)]
+        stages = [(f"stage {stage}", stage_style(stage)) for stage in range(3)]
         legend(
             figure,
             "Branch share, and what a unit multiplies the gradient by",
-            styles=[*stages, ("predicted: a / (v₀ + a l)", PREDICTED)],
+            styles=[*stages, (r"predicted: $a / (v_0 + a\,l)$", PREDICTED)],
+            math=True,
         )
     return figure
 

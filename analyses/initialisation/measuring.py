@@ -80,16 +80,19 @@ class Measurement:
     variances: pd.DataFrame
 
 
-def measure(case: Case, seed: int, images: Images, work: Path) -> Measurement:
+def measure(case: Case, seed: int, images: Images, work: Path, *, redraw: bool = False) -> Measurement:
     """Return what `seed` shows: from `work` if it was measured there before, else measured now.
 
     Raises:
         GradflowError: if the network, the images or the work directory cannot be used.
+        RecordError: if `redraw` forbids to measure what is not there.
     """
     place = work / f"{case.name}-seed{seed}"
     kept = _kept(place, case, seed, images)
     if kept is not None:
         return kept
+    if redraw:
+        raise RecordError(f"'{place}' was not measured: give --work as it was, or leave out --redraw")
     inputs, targets, data = load_batch(images, case.batch_size, seed)
     dtype = getattr(torch, case.dtype)
     model = build_model(case.name, seed=seed).to(dtype=dtype, memory_format=torch.channels_last)

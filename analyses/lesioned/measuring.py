@@ -65,22 +65,27 @@ def numbers_exchanged(units: int) -> list[int]:
     return sorted({max(1, round(units * part)) for part in (0.04, 0.12, 0.33, 0.8)})
 
 
-def measure(case: Case, repetition: int, images: Images, work: Path) -> tuple[Record, Record]:
+def measure(
+    case: Case, repetition: int, images: Images, work: Path, *, redraw: bool = False
+) -> tuple[Record, Record]:
     """Return the records of paths and of lesions: from `work` if they are there, else measured now.
 
     A repetition has its own images and, without a checkpoint, its own weights. Paths are followed
     on training images with batch statistics, as in training; lesions are made at test time, on
-    test images.
+    test images. With `redraw` nothing is measured.
+
+    Raises:
+        RecordError: if `redraw` forbids to measure what is not there.
     """
     state = "untrained" if case.checkpoint is None else f"trained-{case.checkpoint.sha256[:12]}"
     place = work / f"{case.network}-{state}-{repetition}"
-    if not is_record(place / "paths"):
+    if not is_record(place / "paths") and not redraw:
         inputs, targets, meta = _batch(case, repetition, images, "train", PATH_BATCH)
         model = _model(case, repetition)
         path_gradients(model, inputs, targets, bn="batch", samples=SAMPLES, seed=repetition, meta=meta).save(
             place / "paths"
         )
-    if not is_record(place / "lesions"):
+    if not is_record(place / "lesions") and not redraw:
         inputs, targets, meta = _batch(case, repetition, images, "test", LESION_BATCH)
         lesion(
             _model(case, repetition),

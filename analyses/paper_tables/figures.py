@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from common.colours import colour_of, variant_style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import PercentFormatter
 
-from gradflow.plots import figure_style, network_colour
+from gradflow.plots import figure_style
 from gradflow.plots.axes import legend, mark_bands, new_figure, stage_bounds
 from gradflow.plots.style import MUTED, use_log_axis
 from paper_tables.cases import Case
 
-_LINES = ("-", (0, (4, 1.6)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 _DECADES_DRAWN = 8
 """The plain network's gradients span more decades than the others' differences can be seen beside."""
 
@@ -47,7 +49,7 @@ def draw_gradients(cases: Sequence[Case], units: pd.DataFrame) -> Figure:
             use_log_axis(one, values[values <= top])
             _finish(one, drawn, title)
             one.set_ylabel("‖∂E/∂xₗ‖ / last unit's  (ratio)")
-            one.legend(fontsize=7.5, loc="upper right", bbox_to_anchor=(1.0, 0.92), borderaxespad=0)
+            _typeset(one.legend(fontsize=7.5, loc="upper right", bbox_to_anchor=(1.0, 0.92), borderaxespad=0))
         for spare in flat[len(panels) :]:
             spare.set_visible(False)
         styles = [("mean over seeds, with its 95 % interval", {})]
@@ -73,10 +75,15 @@ def draw_shares(cases: Sequence[Case], units: pd.DataFrame) -> Figure:
                 one.yaxis.set_major_formatter(PercentFormatter(1.0))
             row[0].set_ylabel("shortcut's share of ‖gradient‖²")
             row[1].set_ylabel("branch's share of ‖signal‖²")
-            row[1].legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            _typeset(row[1].legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0)))
         styles = [("mean over seeds, with its 95 % interval", {})]
         legend(figure, f"Table {cases[0].table} at initialisation: the two ways", styles=styles)
     return figure
+
+
+def _typeset(legend: Legend) -> None:
+    for text in legend.get_texts():
+        text.set_parse_math(True)
 
 
 def _panels(cases: Sequence[Case]) -> dict[str, list[Case]]:
@@ -96,20 +103,30 @@ def _panels(cases: Sequence[Case]) -> dict[str, list[Case]]:
 def _draw(axes: Axes, part: pd.DataFrame, column: str, case: Case, number: int) -> None:
     if part[column].isna().all():
         return
-    style = {"color": network_colour(number), "linestyle": _LINES[number // 8]}
+    style = _style(case, number)
     unit = part["unit"].to_numpy(float)
-    axes.plot(unit, part[column].to_numpy(float), label=_label(case), **style)
+    every = (2 * number, max(1, len(unit) // 6))
+    axes.plot(unit, part[column].to_numpy(float), label=_label(case), markevery=every, **style)
     low, high = (part[f"{column}_{end}"].to_numpy(float) for end in ("low", "high"))
     axes.fill_between(unit, low, high, color=style["color"], alpha=0.18, linewidth=0)
+
+
+def _style(case: Case, number: int) -> dict[str, Any]:
+    """Return the colour of the network that the case is, if it is one, else of a variant."""
+    families = {"none": "plain", "full-preact": "preact", "identity": case.model, "original": case.model}
+    family = families.get(case.activation or case.shortcut)
+    style = variant_style(max(number - 1, 0)) | {"markersize": 3.2}
+    return style | {"color": colour_of(family), "linestyle": "-", "marker": ""} if family else style
 
 
 def _label(case: Case) -> str:
     """Return the case without its group, which the panel names, and the paper's error."""
     error = f"{case.error} %" if case.error[:1].isdigit() else case.error or "not in the paper"
     title = case.title.removeprefix("exclusive gate, ").removeprefix("shortcut-only gate, ")
-    return f"{title}  ({error})".replace("(unscaled, as the paper's)", "unscaled").replace(
+    shown = f"{title}  ({error})".replace("(unscaled, as the paper's)", "unscaled").replace(
         "(rescaled, as torch's)", "rescaled"
     )
+    return shown.replace("b_g", "$b_g$")
 
 
 def _finish(axes: Axes, drawn: pd.DataFrame, title: str) -> None:

@@ -77,8 +77,9 @@ def traced(work: Work) -> Iterator[Step]:
     torchlens = import_dependency("torchlens")
     audit = import_dependency("torchlens.debug").gradient_flow_audit
     # It leaves torch's functions wrapped unless told not to, and the plain steps beside it would pay for it.
+    # It also stops where a step takes half of what memory is free just then, unless told to go on.
     how = import_dependency("torchlens.options").CaptureOptions(
-        save_grads=True, backward_ready=True, unwrap_when_done=True
+        save_grads=True, backward_ready=True, unwrap_when_done=True, save_budget=None
     )
     optimizer = torch.optim.SGD(work.model.parameters(), lr=1e-6)
 
@@ -87,7 +88,9 @@ def traced(work: Work) -> Iterator[Step]:
         trace = torchlens.trace(work.model, work.inputs, capture=how)
         trace.log_backward(work.loss(trace[trace.output_layers[0]].out))
         optimizer.step()
-        return audit(trace)
+        found = audit(trace)
+        trace.cleanup()  # its cycles would hold all of the step's values until the collector comes by
+        return found
 
     yield traced_step
 

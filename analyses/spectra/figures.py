@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from common.colours import colour_of
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from gradflow.plots import figure_style, network_colour
+from gradflow.plots import figure_style
 from gradflow.plots.axes import legend, mark_bands, new_figure
 from gradflow.plots.style import MUTED, use_log_axis
 
@@ -28,7 +29,7 @@ def draw_spans(spans: pd.DataFrame, verdicts: pd.DataFrame, titles: Mapping[str,
             part = spans[spans["span"] == name]
             for row in part.to_dict("records"):
                 position = list(titles).index(row["network"])
-                colour = network_colour(position)
+                colour = colour_of(str(row["network"]))
                 for column, style, shift in (("root_mean_square", _RMS, -0.14), ("largest", _LARGEST, 0.14)):
                     low, high = row[f"{column}_low"], row[f"{column}_high"]
                     one.plot([position + shift] * 2, [low, high], color=colour)
@@ -42,7 +43,7 @@ def draw_spans(spans: pd.DataFrame, verdicts: pd.DataFrame, titles: Mapping[str,
             use_log_axis(one, part[["root_mean_square", "largest"]].to_numpy().ravel())
             one.set_title(name if name == "network" else f"{name}, inside")
             _name_networks(one, list(titles))
-        axes[0, 0].set_ylabel("singular values of ∂x_L/∂xₗ")
+        axes[0, 0].set_ylabel(r"singular values of $∂x_L/∂x_l$", parse_math=True)
         styles = [("root mean square", _RMS), ("largest", _LARGEST), ("predicted", _PREDICTED)]
         legend(figure, "Singular values of spans at initialisation", styles=styles)
     return figure
@@ -58,12 +59,12 @@ def draw_branches(branches: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         mark_bands(one, [(stage, stage * size, (stage + 1) * size - 1) for stage in range(3)])
         drawn: list[np.ndarray] = []
         styles = []
-        for position, (key, title) in enumerate(titles.items()):
+        for key, title in titles.items():
             part = branches[branches["network"] == key]
             value = part["root_mean_square"].to_numpy(float)
             if not (value > 0).all():
                 continue  # ReZero's branches are 0
-            colour = network_colour(position)
+            colour = colour_of(key)
             unit = part["unit"].to_numpy(float)
             one.plot(unit, value, color=colour, marker=".")
             low, high = (part[f"root_mean_square_{end}"].to_numpy(float) for end in ("low", "high"))

@@ -16,7 +16,16 @@ from gradflow.record.files import explained, write_file
 from trained.runs import Run
 
 
-def measure(run: Run, images: Images, seeds: int, batch_size: int, work: Path, *, trained: bool) -> Record:
+def measure(
+    run: Run,
+    images: Images,
+    seeds: int,
+    batch_size: int,
+    work: Path,
+    *,
+    trained: bool,
+    redraw: bool = False,
+) -> Record:
     """Return what probes of a run's network show, one for each seed, stacked.
 
     A seed stands for a batch of training images and, untrained, for initial weights. Trained or not, the
@@ -29,10 +38,11 @@ def measure(run: Run, images: Images, seeds: int, batch_size: int, work: Path, *
         batch_size: images a batch.
         work: where measurements are kept.
         trained: with the run's weights, or as it was initialised.
+        redraw: measure nothing.
 
     Raises:
         DataError: if there are no images.
-        RecordError: if `work` cannot be written.
+        RecordError: if `work` cannot be written, or `redraw` forbids to measure what is not there.
     """
     digest = hashlib.sha256(run.weights).hexdigest()[:12]
     weights = work / f"{run.network}-{digest}.pt"
@@ -44,7 +54,7 @@ def measure(run: Run, images: Images, seeds: int, batch_size: int, work: Path, *
     found = []
     for seed in range(seeds):
         place = work / f"{run.network}-{state}-{batch_size}-{seed}"
-        if not is_record(place):
+        if not is_record(place) and not redraw:
             _measure_one(run, checkpoint, images, seed, batch_size, trained=trained).save(place)
         found.append(load_record(place))
     return Record.concat(found)

@@ -27,12 +27,16 @@ from gradflow.record import load_record
 def command(first: Path, second: Path, quantity: str, all_units: bool, form: str) -> None:
     """Compare two runs unit by unit, of many in a line a stage, and test how they differ along depth.
 
-    A and B are directories of records. Both must be of the same data, batch size, BN mode and loss; with
-    several seeds or batches in each (gradflow probe --seeds 0-9) differences come with intervals.
+    A and B are directories of records, of a training run with @first, @last or @ITERATION behind it. Both
+    must be of the same data, batch size, BN mode and loss. With ten seeds or more in each (gradflow probe
+    --seeds 0-9) differences come with intervals and a test; batches of one network have intervals only.
 
     \b
       gradflow diff runs/preact164-1 runs/resnet164-1
+      gradflow probe --model preact20 --data-of runs/mine/checkpoints/newest.pt --out runs/untrained
+      gradflow probe --model preact20 --checkpoint runs/mine/checkpoints/newest.pt --out runs/trained
       gradflow diff runs/untrained runs/trained --quantity backward_shortcut_share --format json
+      gradflow diff runs/mine@first runs/mine@last
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
     found = compare_records(load_record(first), load_record(second), quantity)
     print_comparison(found, [place.resolve().name for place in (first, second)], form, folded=not all_units)

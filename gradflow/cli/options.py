@@ -163,6 +163,14 @@ _OPTIONS = (
         "[default: what the checkpoint was trained on, else synthetic]",
     ),
     click.option(
+        "--data-of",
+        "data_of",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="Data as the training run of this checkpoint had them, normalised as there, for a network "
+        "without its weights: an untrained one that a trained one is compared with.",
+    ),
+    click.option(
         "--split",
         type=click.Choice(("train", "test")),
         default="train",
@@ -225,7 +233,7 @@ _OPTIONS = (
     click.option(
         "--loss",
         metavar="PKG.MOD:CALLABLE",
-        help="Called as loss(outputs, targets). [default: cross-entropy]",
+        help="Called as loss(outputs, targets), or loss(outputs) without targets. [default: cross-entropy]",
     ),
     # The result.
     click.option(

@@ -13,6 +13,7 @@ from gradflow.cli.subject import (
     describe_data,
     find_data,
     find_model,
+    find_preparation,
     model_options,
     remarks,
 )
@@ -95,10 +96,11 @@ def measurements(request: MeasurementRequest, words: Sequence[str]) -> Iterator[
     device = find_device(request.device)
     loss = find_loss(request.loss)
     checkpoint = None if request.checkpoint is None else load_checkpoint(request.checkpoint)
+    preparation = find_preparation(request, checkpoint)
     model: nn.Module | None = None
     said: tuple[str, ...] = ()
     for seed in request.all_seeds:
-        source = find_data(request, checkpoint, seed)
+        source = find_data(request, preparation, seed)
         notes = tuple(remarks(checkpoint, source))
         for note in notes:
             if note not in said:

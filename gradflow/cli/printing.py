@@ -44,7 +44,7 @@ def print_units(record: Record, form: str, *, folded: bool = True) -> None:
         print_blocks(
             Text(summary(record.meta) + "\n"),
             units_table(typical, folded=folded),
-            Text("\n" + units_caption(record.units, typical)),
+            Text("\n" + units_caption(record.units, typical, folded=folded)),
             *([Text("\n" + "\n".join(drawing), no_wrap=True)] if drawing else []),
             Text("\nFindings"),
             *(Text(f"- {sentence}") for sentence in findings(record)),
@@ -121,11 +121,14 @@ def print_csv(frame: pd.DataFrame) -> None:
 
 def summary(meta: dict[str, Any]) -> str:
     """Return in two lines what was measured, on what, and the loss."""
-    weights = meta["checkpoint"]["name"] if meta["checkpoint"] else "untrained"
+    weights = "untrained"
+    if meta["checkpoint"]:  # of an earlier iteration of a training run there is no file
+        weights = meta["checkpoint"].get("name") or f"iteration {meta['checkpoint'].get('iteration')}"
     seeds = meta["seeds"]
+    data = meta["data"].get("name") or "data without a name"
     which = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
     return (
-        f"{meta['model']['name']} ({weights}, {which}) on {meta['data']['name']}, "
+        f"{meta['model']['name']} ({weights}, {which}) on {data}, "
         f"batch {meta['batch_size']}, bn {meta['bn']}, {meta['dtype']}\n"
         f"loss: {meta['loss']['name']} {number(meta['loss']['value'])}"
     )

@@ -33,10 +33,12 @@ def command(runs: tuple[Path, ...], out: Path, analyses: Path | None) -> None:
 
     RUN is a record's directory, or a directory of records. Without one, every run under runs/ is
     shown. Several runs are drawn together: trained beside untrained, pre- beside post-activation.
+    RUN@first, RUN@last and RUN@ITERATION are one iteration of a training run.
 
     \b
       gradflow report
       gradflow report runs/preact164-1 runs/resnet164-1 --out reports/pre-and-post
+      gradflow report runs/mine@first runs/mine@last --out reports/mine
       gradflow report --analyses reports
     """  # noqa: D301 - the backspace is click's mark for "keep these lines as they are"
     if analyses is not None:

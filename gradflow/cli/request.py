@@ -21,6 +21,7 @@ class MeasurementRequest:
     num_classes: int | None
     input_shape: tuple[int, ...] | None
     data: str | None
+    data_of: Path | None
     split: Literal["train", "test"]
     download: bool
     data_name: str | None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def command(run: Path, checks: bool, all_units: bool, form: str) -> None:
     """Print what a run holds: its units, of many a line a stage, or its checks.
 
-    RUN is a record's directory. Of a training run the last iteration is shown.
+    RUN is a record's directory. Of a training run the last iteration is shown, or that of RUN@ITERATION.
 
     \b
       gradflow show runs/preact164-1

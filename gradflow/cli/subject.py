@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gradflow.cli.request import MeasurementRequest
-from gradflow.errors import DataError
+from gradflow.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,8 +46,32 @@ DEFAULT_INPUT_SHAPE = (3, 32, 32)
 DEFAULT_CLASSES = 10
 
 
+def find_preparation(request: MeasurementRequest, checkpoint: Checkpoint | None) -> Checkpoint | None:
+    """Return the checkpoint that says which data to take and how to normalise them, if there is one.
+
+    Raises:
+        CheckpointError: if that of --data-of does not say it.
+    """
+    from gradflow.checkpoint import load_checkpoint
+
+    if request.data_of is None:
+        return checkpoint
+    preparation = load_checkpoint(request.data_of)
+    if trained_with(preparation) is None:
+        raise CheckpointError(
+            f"--data-of {preparation.name}: the file does not say how its data were normalised; take a "
+            "checkpoint of gradflow train, or the --data of your own that normalise as its training did"
+        )
+    return preparation
+
+
 def find_data(request: MeasurementRequest, checkpoint: Checkpoint | None, seed: int) -> DataSource:
     """Open the data of `--data`, else what the checkpoint was trained on, else synthetic images.
+
+    Args:
+        request: the options.
+        checkpoint: `find_preparation`'s.
+        seed: of the data.
 
     Raises:
         DataError: if they cannot be opened.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -35,12 +36,16 @@ _NUMBERS = [
 def typical_units(units: pd.DataFrame) -> pd.DataFrame:
     """Return a row a unit: its medians over seeds and batches, and in `mark` what stands out.
 
+    In `grad_out_mean` is the geometric mean of the gradient at its output, of which changes along depth are.
+
     Args:
         units: the record's.
     """
-    typical = (
-        ending_at_additions(units).groupby(_KEYS, dropna=False, sort=True)[_NUMBERS].median().reset_index()
-    )
+    ended = ending_at_additions(units)
+    with np.errstate(divide="ignore"):
+        ended = ended.assign(log_out=np.log(ended["grad_out_norm"].astype(float)))
+    passes = ended.groupby(_KEYS, dropna=False, sort=True)
+    typical = passes[_NUMBERS].median().assign(grad_out_mean=np.exp(passes["log_out"].mean())).reset_index()
     return typical.assign(mark=find_outliers(typical).map(MARKS).fillna(""))
 
 
@@ -54,9 +59,11 @@ def units_table(typical: pd.DataFrame, *, folded: bool = True) -> Table:
     return _stage_rows(typical) if folded and len(typical) > UNITS_AT_MOST else _unit_rows(typical)
 
 
-def units_caption(units: pd.DataFrame, typical: pd.DataFrame) -> str:
+def units_caption(units: pd.DataFrame, typical: pd.DataFrame, *, folded: bool = True) -> str:
     """Return what headings and marks of `units_table` stand for, and of how many passes it is the median."""
     lines = ["‖s‖, ‖b‖: gradient on through shortcut and branch; cosine: between the two"]
+    if folded and len(typical) > UNITS_AT_MOST:
+        lines.append("first, last: at the outputs of a stage's first and last unit")
     passes = len(units[["iteration", "seed", "batch_index"]].drop_duplicates())
     if passes > 1:
         lines.append(f"median of {passes} passes")
@@ -100,7 +107,7 @@ def _stage_rows(units: pd.DataFrame) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for stage, rows in units.groupby("stage", sort=True):
-        first, last = rows["grad_in_norm"].iloc[0], rows["grad_in_norm"].iloc[-1]
+        first, last = rows["grad_out_mean"].iloc[0], rows["grad_out_mean"].iloc[-1]
         table.add_row(
             str(stage),
             f"{rows['unit'].iloc[0]} to {rows['unit'].iloc[-1]}",

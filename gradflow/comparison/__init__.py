@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gradflow.comparison.comparability import ASPECTS, compact, differences_in_measuring
-from gradflow.comparison.comparing import ENOUGH, QUANTITIES, Comparison, compare_records
+from gradflow.comparison.comparability import ASPECTS, compact, differences_in_measuring, how_to_measure_alike
+from gradflow.comparison.comparing import QUANTITIES, Comparison, compare_records
 from gradflow.comparison.resampling import Summary
-from gradflow.comparison.words import NAMES, describe
+from gradflow.comparison.words import NAMES, describe, describe_repetitions
+from gradflow.repetitions import ENOUGH
 
 __all__ = [
     "ASPECTS",
@@ -17,5 +18,7 @@ __all__ = [
     "compact",
     "compare_records",
     "describe",
+    "describe_repetitions",
     "differences_in_measuring",
+    "how_to_measure_alike",
 ]

@@ -18,6 +18,18 @@ def differences_in_measuring(first: Meta, second: Meta) -> list[str]:
     ]
 
 
+def how_to_measure_alike(first: Meta, second: Meta) -> str:
+    """Return the options by which gradflow probe measures two networks alike that were measured otherwise."""
+    options = [_OPTIONS[aspect] for aspect, told in ASPECTS.items() if told(first) != told(second)]
+    one, other = first["data"], second["data"]
+    if one.get("normalisation") != other.get("normalisation"):
+        # No option sets a normalisation, but a training run has one to give.
+        if all(one.get(key) == other.get(key) for key in ("name", "split")):
+            options.remove(_OPTIONS["data"])
+        options.append("--data-of CHECKPOINT (data and normalisation of the training run that wrote it)")
+    return f"probe both with the same {', '.join(options)}"
+
+
 def describe_data(meta: Meta) -> str:
     """Return which data a record is of, with split and normalisation."""
     data = meta["data"]
@@ -41,3 +53,6 @@ ASPECTS: dict[str, Callable[[Meta], str]] = {
     "loss": lambda meta: str(meta["loss"]["name"]),
 }
 """In what records must agree to be compared number by number, and how each is told."""
+
+_OPTIONS = {"data": "--data and --split", "batch size": "--batch-size", "BN mode": "--bn", "loss": "--loss"}
+"""What of `gradflow probe` sets each."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from gradflow.errors import ComparisonError
-from gradflow.statistics import find_replicate
+from gradflow.statistics import find_replicate, trends_of_passes
 
 
 def common_units(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, str, list[str]]:
@@ -40,10 +40,28 @@ def matrix(
     values = units[quantity].astype(float)
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = units.assign(value=np.log(values.where(values >= 0)) if geometric else values)
-    index = find_replicate(units)
-    index = "seed" if index is None else index
+    index = _repetition(units)
     table = scaled.assign(**{index: scaled[index].fillna(-1)}).pivot_table(
         index=index, columns=key, values="value", aggfunc=lambda part: part.mean(skipna=False), dropna=False
     )
     found: pd.DataFrame = table.reindex(columns=list(keys))
     return found
+
+
+def changes_along_depth(units: pd.DataFrame, quantity: Literal["gradient", "signal"]) -> pd.Series[float]:
+    """Return the logarithm of each repetition's change from the last unit's output to the first's input.
+
+    It is the `ratio` of `gradflow.statistics.depth_trends` for the whole network, batches of one seed
+    averaged, in the order of `matrix`.
+    """
+    index = _repetition(units)
+    passes = trends_of_passes(units, quantity)
+    whole = passes[passes["stage"].isna()]
+    changes = pd.Series(np.log(whole["ratio"].to_numpy(np.float64)), index=whole[index].fillna(-1))
+    found: pd.Series[float] = changes.groupby(level=0, sort=True).mean()
+    return found
+
+
+def _repetition(units: pd.DataFrame) -> str:
+    """Return the column that tells repetitions apart; without any, one that has a single value."""
+    return find_replicate(units) or "seed"

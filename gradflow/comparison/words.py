@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from gradflow.comparison.comparing import Comparison
-from gradflow.comparison.resampling import Summary
 from gradflow.statistics import CONFIDENCE
+from gradflow.wording import format_factor
+from gradflow.wording import format_number as number
+from gradflow.wording import format_times as times
 
 NAMES = {
     "grad_in_norm": "gradient norm",
@@ -32,38 +34,57 @@ def describe(comparison: Comparison, first: str, second: str) -> list[str]:
         second: what B is called.
     """
     return [
-        _summary(comparison, first, second),
+        f"{_summary(comparison, first, second)}.",
         *_units(comparison, first, second),
         *(f"{remark[0].upper()}{remark[1:]}." for remark in comparison.remarks),
     ]
 
 
+def describe_repetitions(comparison: Comparison, first: str = "A", second: str = "B") -> str:
+    """Return what the intervals of a comparison are over.
+
+    Args:
+        comparison: of two records.
+        first: what A is called.
+        second: what B is called.
+    """
+    one, other = map(str, comparison.over)
+    if one != other:
+        said = f"{one} in {first} and {other} in {second}"
+    else:
+        said = one if comparison.paired else f"{one} each"
+    return f"{said}, pair by pair" if comparison.paired else said
+
+
 def _summary(comparison: Comparison, first: str, second: str) -> str:
     summary, name = comparison.summary, NAMES[comparison.quantity]
+    if not (math.isfinite(summary.a) and math.isfinite(summary.b)):
+        return f"How the {name} changes along depth cannot be said: it is 0 or not finite at its ends"
     if comparison.geometric:
         said = (
-            f"From the last unit to the first, the {name} changes to {_times(summary.a)} in {first} and to "
-            f"{_times(summary.b)} in {second}: the second change is {_times(summary.change)} the first"
+            f"From the last unit's output to the first's input, the {name} changes to {times(summary.a)} in "
+            f"{first} and to {times(summary.b)} in {second}: the second change is {times(summary.change)} "
+            "the first"
         )
     else:
         said = (
-            f"Over all units, the mean of the {name} is {_plain(summary.a)} in {first} and "
-            f"{_plain(summary.b)} in {second}: a difference of {_plain(summary.change)}"
+            f"Over all units, the mean of the {name} is {number(summary.a)} in {first} and "
+            f"{number(summary.b)} in {second}: a difference of {number(summary.change)}"
         )
-    if math.isnan(summary.p_value):
-        return f"{said}."
-    return f"{said} {_evidence(comparison, summary)}."
+    return said if math.isnan(summary.low) else f"{said} {_evidence(comparison, first, second)}"
 
 
-def _evidence(comparison: Comparison, summary: Summary) -> str:
-    count = min(comparison.repetitions)
-    how = f"{count} pairs" if comparison.paired else f"{count} repetitions each"
+def _evidence(comparison: Comparison, first: str, second: str) -> str:
+    summary, told = comparison.summary, format_factor if comparison.geometric else number
+    interval = (
+        f"{100 * CONFIDENCE:.0f}\u00a0% interval {told(summary.low)} to {told(summary.high)}, bootstrap over "
+        f"{describe_repetitions(comparison, first, second)}"
+    )
+    if not comparison.decides:
+        return f"({interval})"
     differs = summary.p_value < SIGNIFICANT
     verdict = "which chance does not explain" if differs else "which may be chance"
-    return (
-        f"({CONFIDENCE:.0%} {_plain(summary.low)} to {_plain(summary.high)}, permutation test p = "
-        f"{summary.p_value:.2g}, {how}), {verdict}"
-    )
+    return f"({interval}; permutation test p = {number(summary.p_value, 2)}), {verdict}"
 
 
 def _units(comparison: Comparison, first: str, second: str) -> list[str]:
@@ -71,22 +92,16 @@ def _units(comparison: Comparison, first: str, second: str) -> list[str]:
     if units["low"].isna().all():
         return []
     apart = units[units["differs"]]
-    where = f"the band over all units at once is clear of no change in {len(apart)} of {len(units)} units"
+    count = f"{len(apart)} of {len(units)} units"
+    over = "" if comparison.decides else ", over the same repetitions,"
+    where = f"the band over all units at once{over} is clear of no change in {count}"
     if apart.empty:
         return [f"Unit by unit, {where}."]
     changes = apart["change"].to_numpy(float)
     most = apart.iloc[int(np.argmax(np.abs(np.log(changes) if comparison.geometric else changes)))]
     change = (
-        f"{_times(most['change'])} as large in {second} as in {first}"
+        f"{times(most['change'])} as large in {second} as in {first}"
         if comparison.geometric
-        else f"{_plain(most['change'])} from {first} to {second}"
+        else f"{number(most['change'])} from {first} to {second}"
     )
     return [f"Unit by unit, {where}, most in unit {most['unit']} ({most['name']}): {change}."]
-
-
-def _times(value: float) -> str:
-    return f"{_plain(value)} times"
-
-
-def _plain(value: float) -> str:
-    return f"{value:.3g}"

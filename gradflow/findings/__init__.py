@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gradflow.findings.flow import Measured, Row, describe_flow
+from gradflow.findings.flow import describe_flow
 from gradflow.findings.limits import QUANTITIES, Limit, read_limits
+from gradflow.findings.measured import Measured, Row
 from gradflow.findings.nonfinite import describe_nonfinite, locate_nonfinite
 from gradflow.findings.outliers import BROKEN, GROWS, SHRINKS, find_outliers
 from gradflow.findings.troubles import describe_troubles

@@ -1,4 +1,4 @@
-"""Sentences about one measurement, each with its evidence: how gradient and signal flow.
+"""Sentences about how the gradient changes along depth, each with its evidence.
 
 Gradients are judged by ratios along depth, never by their size, which depends on the loss, the batch and
 the number of elements.
@@ -6,66 +6,33 @@ the number of elements.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 
-from gradflow.record import Record
-from gradflow.statistics import aggregate, find_replicate, last_iteration, summarise_stages, with_shares
+from gradflow.findings.measured import Measured, Row, rows_of
+from gradflow.findings.shares import describe_shares
+from gradflow.findings.vanished import describe_vanished
+from gradflow.repetitions import find_repetitions
 from gradflow.wording import format_factor as factor
-from gradflow.wording import format_number as number
-from gradflow.wording import format_percent as percent
 from gradflow.wording import format_times as times
 from gradflow.wording import name_unit
 
-Row = dict[Hashable, Any]
-"""A row of a frame, by column."""
+SAME = 5e-4
+"""How near 1 a factor is that does not change anything: it is written ×1.000."""
 
-_AVERAGED = (
-    *("x_norm", "shortcut_norm", "branch_norm", "sum_norm", "out_norm"),
-    *("grad_sum_norm", "grad_out_norm", "grad_shortcut_norm", "grad_branch_norm", "grad_in_norm"),
-    *("forward_cosine", "backward_cosine", "param_grad_norm", "cancellation_p50", "survival_p50"),
-    *("backward_gain", "backward_shortcut_share", "forward_branch_share"),
-)
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A record, and what is computed from it once.
-
-    Attributes:
-        record: what was measured.
-        units: one row a unit of its last iteration, with shares, averaged over seeds and batches.
-        stages: one row a stage, and one (stage null) for the network, `statistics.summarise_stages`.
-    """
-
-    record: Record
-    units: pd.DataFrame
-    stages: pd.DataFrame
-
-    @classmethod
-    def of(cls, record: Record) -> Measured:
-        """Average `record`; of several training iterations the last is taken."""
-        last = last_iteration(record.units)
-        return cls(record, aggregate(with_shares(last), _AVERAGED), summarise_stages(last))
-
-    @property
-    def whole(self) -> Row:
-        """The network's row of `stages`."""
-        return _rows(self.stages[self.stages["stage"].isna()])[0]
+STAYS = "stays as it is"
+"""What is said of such a factor."""
 
 
 def describe_flow(measured: Measured) -> list[str]:
     """Return the sentences that every network has, as far as its numbers are finite."""
     return [
+        *describe_vanished(measured),
         *_gradient_in_stages(measured),
         *_gradient_over_all(measured),
         *_steepest(measured),
-        *_shares(measured),
-        *_samples(measured),
+        *describe_shares(measured),
     ]
 
 
@@ -74,14 +41,11 @@ def _gradient_in_stages(measured: Measured) -> list[str]:
     if stages.empty:
         return []
     each = "; ".join(
-        f"stage {row['stage']} (units {row['first_unit']} to {row['last_unit']}) to {times(row['ratio'])}, "
+        f"stage {row['stage']} ({_span(row)}{_gaps(row, 0)}) to {times(row['ratio'])}, "
         f"that is {times(row['growth'])} a unit{_interval(row, measured)}"
-        for row in _rows(stages)
+        for row in rows_of(stages)
     )
-    # A fit and the ends that it is fitted between may differ in direction; then there is none.
-    verdicts = {
-        _direction(row) if _direction(row) == _direction(row, "ratio") else "changes" for row in _rows(stages)
-    }
+    verdicts = {_verdict(row) for row in rows_of(stages)}
     verdict = verdicts.pop() if len(verdicts) == 1 else "changes"
     where = "Within each stage, from its last unit's output back to its first's, the gradient norm"
     return [f"{where} {verdict}: {each}."]
@@ -91,10 +55,16 @@ def _gradient_over_all(measured: Measured) -> list[str]:
     whole = measured.whole
     if not np.isfinite(whole["ratio"]):
         return []
-    count = whole["last_unit"] - whole["first_unit"] + 1
-    change = f"{_direction(whole, 'ratio')} to {times(whole['ratio'])}{_interval(whole, measured, 'ratio')}"
-    where = "from the loss's end to the first unit's input, transitions between stages included"
-    return [f"Over all {count} units, {where}, it {change}."]
+    units = measured.units["unit"]
+    first, last, gaps = whole["first_unit"], whole["last_unit"], _gaps(whole, 1)
+    direction = _direction(whole, "ratio")
+    to = ", at" if direction == STAYS else " to"
+    change = f"{direction}{to} {times(whole['ratio'])}{_interval(whole, measured, 'ratio')}"
+    complete = (first, last, gaps) == (units.min(), units.max(), "")
+    over = f"all {last - first + 1} units" if complete else f"{_span(whole)}{gaps}"
+    begins = "the last unit's output" if last == units.max() else f"unit {last}'s output"
+    ends = "the first's input" if first == units.min() else f"unit {first}'s input"
+    return [f"Over {over}, from {begins} back to {ends}, transitions between stages included, it {change}."]
 
 
 def _steepest(measured: Measured) -> Iterator[str]:
@@ -105,82 +75,47 @@ def _steepest(measured: Measured) -> Iterator[str]:
     if len(known) < 2:
         return
     change = np.abs(np.log(known["backward_gain"].to_numpy(float)))
-    row = _rows(known.iloc[[int(change.argmax())]])[0]
+    row = rows_of(known.iloc[[int(change.argmax())]])[0]
+    if abs(row["backward_gain"] - 1) < SAME:
+        return
     verb = "grows" if row["backward_gain"] > 1 else "shrinks"
-    yield f"It {verb} most in {name_unit(row)}: {times(row['backward_gain'])}."
-
-
-def _shares(measured: Measured) -> list[str]:
-    units, whole, sentences = measured.units, measured.whole, []
-    if np.isfinite(whole["backward_shortcut_share"]):
-        least = _extreme(units, "backward_shortcut_share", least=True)
-        sentences.append(
-            f"The shortcut carries {percent(whole['backward_shortcut_share'])} of the gradient's energy, "
-            f"‖s‖² / (‖s‖² + ‖b‖²), in the median unit, and least in {name_unit(least)}: "
-            f"{percent(least['backward_shortcut_share'])}."
-        )
-    if np.isfinite(whole["forward_branch_share"]):
-        known = units[np.isfinite(units["forward_branch_share"])]
-        most, least = (_extreme(known, "forward_branch_share", least=least) for least in (False, True))
-        sentences.append(
-            f"Forward, the branch adds {percent(whole['forward_branch_share'])} of the signal's energy in "
-            f"the median unit: most in {name_unit(most)}, {percent(most['forward_branch_share'])}, and least "
-            f"in {name_unit(least)}, {percent(least['forward_branch_share'])}."
-        )
-    return sentences
-
-
-def _samples(measured: Measured) -> list[str]:
-    # Extremes of all seeds and batches, not the averages that are drawn.
-    units = last_iteration(measured.record.units)
-    known = units[np.isfinite(units["cancellation_min"])]
-    if known.empty:
-        return []
-    worst = _extreme(known, "cancellation_min", least=True)
-    below = len(known.loc[known["cancellation_min"] <= -1, "unit"].unique())
-    medians = known["cancellation_p50"]
-    slices = (
-        "slice of the batch's gradient by sample" if measured.record.meta["samples_coupled"] else "sample"
-    )
-    reached = (
-        f"at least one {slices} reaches −1 in {below} of {len(known['unit'].unique())} units"
-        if below
-        else f"no {slices} reaches −1 in any unit"
-    )
-    sentence = (
-        f"The paper's argument is that ρ = ⟨b, s⟩ / ‖s‖² is not −1 for every sample: {reached}; the least is "
-        f"{number(worst['cancellation_min'])} in {name_unit(worst)}, and a unit's median lies between "
-        f"{number(medians.min())} and {number(medians.max())}"
-    )
-    if np.isfinite(known["survival_min"]).any():
-        least = _extreme(known, "survival_min", least=True)
-        sentence += (
-            f". The least survival ‖s + b‖ / ‖s‖ is {number(least['survival_min'])}, in {name_unit(least)}; "
-            "0 would be full cancellation"
-        )
-    return [f"{sentence}."]
-
-
-def _rows(frame: pd.DataFrame) -> list[Row]:
-    # Not rows as Series: those have one type, and in pandas' nullable ones NaN and null get mixed up.
-    rows: list[Row] = frame.to_dict("records")
-    return rows
-
-
-def _extreme(frame: pd.DataFrame, column: str, *, least: bool) -> Row:
-    return _rows(frame.sort_values(column, ascending=least, kind="stable").head(1))[0]
+    where = "Where it is not 0, it" if (measured.units["grad_in_norm"] == 0).any() else "It"
+    yield f"{where} {verb} most in {name_unit(row)}: {times(row['backward_gain'])}."
 
 
 def _direction(row: Row, column: str = "growth") -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
+    if all(abs(value - 1) < SAME for value in (row[column], low, high) if np.isfinite(value)):
+        return STAYS
     if np.isfinite(low) and low <= 1 <= high:
         return "changes in no direction that the repetitions agree on"
     return "grows" if row[column] > 1 else "shrinks"
+
+
+def _verdict(row: Row) -> str:
+    """Return a stage's direction; where a fit and the ends that it is fitted between differ it has none."""
+    fitted, ends = _direction(row), _direction(row, "ratio")
+    return ends if fitted in {ends, STAYS} else "changes"
+
+
+def _span(row: Row) -> str:
+    return f"units {row['first_unit']} to {row['last_unit']}"
+
+
+def _gaps(row: Row, ends: int) -> str:
+    """Return how many units between the first and the last have no gradient that a rate could be of.
+
+    Args:
+        row: of `statistics.depth_trends`.
+        ends: norms that a row without gaps has more than units.
+    """
+    missing = int(row["last_unit"] - row["first_unit"] + 1 + ends - row["points"])
+    return f", {missing} of them without a gradient" if missing > 0 else ""
 
 
 def _interval(row: Row, measured: Measured, column: str = "growth") -> str:
     low, high = row[f"{column}_low"], row[f"{column}_high"]
     if not (np.isfinite(low) and np.isfinite(high)):
         return ""
-    over = {"seed": "seeds", "batch_index": "batches"}[str(find_replicate(measured.record.units))]
-    return f" (95\u00a0% interval over {row['replicates']} {over}: {factor(low)} to {factor(high)})"
+    over = find_repetitions(measured.record)
+    return f" (95\u00a0% interval over {over}: {factor(low)} to {factor(high)})"

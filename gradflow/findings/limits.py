@@ -30,12 +30,14 @@ class Quantity:
         meaning: what it is.
         of: makes it from units with their shares.
         shortcut: whether only units with a shortcut have it.
+        branch: whether only units have it whose branch was not dropped for the whole batch.
     """
 
     name: str
     meaning: str
     of: Callable[[pd.DataFrame], pd.Series[Any]]
     shortcut: bool = False
+    branch: bool = False
 
 
 def _column(name: str) -> Callable[[pd.DataFrame], pd.Series[Any]]:
@@ -72,6 +74,7 @@ QUANTITIES = {
             "‖F‖² / (‖h‖² + ‖F‖²): the branch's share of the signal's energy",
             _column("forward_branch_share"),
             shortcut=True,
+            branch=True,
         ),
         Quantity(
             "survival",

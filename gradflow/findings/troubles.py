@@ -1,8 +1,4 @@
-"""Sentences about units that do not do their part: each names the units and the numbers that say so.
-
-A missing last normalisation is not among them: a record has no operation between the last unit and the
-loss, and a normalisation without parameters would look like none.
-"""
+"""Sentences about units that do not do their part: each names the units and the numbers that say so."""
 
 from __future__ import annotations
 
@@ -11,11 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from gradflow.findings.flow import Measured, Row
-from gradflow.statistics import last_iteration
+from gradflow.findings.dead import describe_dead
+from gradflow.findings.dropped import describe_dropped
+from gradflow.findings.measured import AVERAGED, Measured, Row, extreme, rows_of
+from gradflow.findings.normalisation import describe_last_normalisation
+from gradflow.statistics import aggregate, last_iteration, left_out, with_shares
 from gradflow.wording import format_number as number
 from gradflow.wording import format_percent as percent
-from gradflow.wording import name_unit
+from gradflow.wording import name_unit, name_units
 
 NOTHING = 1e-4
 """Share of the energy below which a branch does next to nothing: a hundredth of the shortcut's norm."""
@@ -23,23 +22,26 @@ NOTHING = 1e-4
 CANCELS = 0.5
 """Part of the shortcut's gradient, or signal, of which so little is left that the branch cancels it."""
 
-_LISTED = 6
-"""Units that a sentence names at most."""
-
 
 def describe_troubles(measured: Measured) -> list[str]:
-    """Return the sentences about units that do nothing, cancel, or let nothing through, if there are any."""
+    """Return the sentences about what is wrong with units, or behind the last, if there is anything."""
     return [
+        *describe_dropped(measured),
         *_idle(measured),
         *_cancelling_backward(measured),
         *_cancelling_forward(measured),
-        *_dead(measured),
+        *describe_dead(measured),
+        *describe_last_normalisation(measured),
     ]
 
 
 def _idle(measured: Measured) -> Iterator[str]:
-    """Yield which branches add next to nothing, forward and backward."""
-    units = _with_shortcut(measured)
+    """Yield which branches add next to nothing, forward and backward, in the passes in which they ran."""
+    last = last_iteration(measured.record.units)
+    ran = last[~left_out(last) & (last["shortcut"] != "none")]
+    if ran.empty:
+        return
+    units = aggregate(with_shares(ran), AVERAGED)
     forward = _share(units["branch_norm"], units["shortcut_norm"])
     backward = _share(units["grad_branch_norm"], units["grad_shortcut_norm"])
     idle = (forward < NOTHING) & (backward < NOTHING)
@@ -47,7 +49,8 @@ def _idle(measured: Measured) -> Iterator[str]:
         count = "1 unit does" if idle.sum() == 1 else f"{idle.sum()} units do"
         yield (
             f"{count} next to nothing: the branch has at most {percent(forward[idle].max())} of the signal's "
-            f"energy and {percent(backward[idle].max())} of the gradient's, in {_listed(units[idle])}."
+            f"energy and {percent(backward[idle].max())} of the gradient's, in "
+            f"{name_units(rows_of(units[idle]))}."
         )
 
 
@@ -57,10 +60,10 @@ def _cancelling_backward(measured: Measured) -> Iterator[str]:
     survival = units["survival_p50"].to_numpy(float)
     cancelling = survival < CANCELS
     if cancelling.any():
-        worst = units[cancelling].sort_values("survival_p50", kind="stable").to_dict("records")[0]
+        worst = extreme(units[cancelling], "survival_p50", least=True)
         yield (
             "Backward, shortcut and branch cancel: of the shortcut's gradient less than half is left in the "
-            f"median sample, in {_listed(units[cancelling])}; least in {name_unit(worst)}, where "
+            f"median sample, in {name_units(rows_of(units[cancelling]))}; least in {name_unit(worst)}, where "
             f"‖s + b‖ / ‖s‖ is {number(worst['survival_p50'])} and ρ = ⟨b, s⟩ / ‖s‖² is "
             f"{number(worst['cancellation_p50'])}."
         )
@@ -77,40 +80,8 @@ def _cancelling_forward(measured: Measured) -> Iterator[str]:
         worst: Row = units.iloc[[place]].to_dict("records")[0]
         yield (
             "Forward, shortcut and branch cancel: their sum has less than half the shortcut's norm, in "
-            f"{_listed(units[cancelling])}; least in {name_unit(worst)}, where ‖y‖ / ‖h‖ is "
+            f"{name_units(rows_of(units[cancelling]))}; least in {name_unit(worst)}, where ‖y‖ / ‖h‖ is "
             f"{number(left[place])} at a cosine of {number(worst['forward_cosine'])}."
-        )
-
-
-def _dead(measured: Measured) -> Iterator[str]:
-    """Yield branches through which nothing comes back although something arrives, and what stands behind it.
-
-    Exactly 0 is what a record can tell: a layer of zeros, if one of the branch's parameters is, and else
-    an activation that is off for the whole batch, as a dead ReLU's is.
-    """
-    units = measured.units
-    silent = units[(units["grad_branch_norm"] == 0) & (units["grad_sum_norm"] > 0)]
-    parameters = last_iteration(measured.record.parameters)
-    zeros: list[tuple[Row, str]] = []
-    dead: list[tuple[Row, str]] = []
-    for row in silent.to_dict("records"):
-        own = parameters[(parameters["unit"] == row["unit"]).fillna(value=False)]
-        zero = own[(own["norm"] == 0) & (own["grad_norm"] > 0)]
-        (dead if zero.empty else zeros).append((row, zero["name"].iloc[0] if len(zero) else ""))
-    if zeros:
-        where = _named([row for row, _ in zeros])
-        yield (
-            f"Nothing comes back through the branch of {where}: a parameter in it is 0 ({zeros[0][1]}), and "
-            "it gets a gradient, so this ends when it is trained."
-        )
-    if dead:
-        where = _named([row for row, _ in dead])
-        stuck = parameters[parameters["unit"].isin([row["unit"] for row, _ in dead])]
-        none = f"{int((stuck['grad_norm'] == 0).sum())} of {len(stuck)} parameter tensors"
-        yield (
-            f"Nothing comes back through the branch of {where}, although a gradient arrives there and no "
-            f"parameter that learns is 0: {none} get a gradient of exactly 0. An activation is off there for "
-            "the whole batch, as a dead ReLU is."
         )
 
 
@@ -124,13 +95,3 @@ def _share(part: pd.Series[float], rest: pd.Series[float]) -> np.ndarray[tuple[i
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = part.to_numpy(float) / rest.to_numpy(float)
         return np.asarray(1 / (1 + 1 / ratio**2))
-
-
-def _listed(units: pd.DataFrame) -> str:
-    return _named(units.to_dict("records"))
-
-
-def _named(rows: list[Row]) -> str:
-    names = [name_unit(row) for row in rows]
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more

@@ -1,7 +1,8 @@
 """What breaks a limit: the unit that is furthest beyond it, with its number.
 
 A number that a unit should have and does not have, for its gradient is 0 or not finite, breaks every
-limit: what cannot be judged must not pass.
+limit: what cannot be judged must not pass. A branch that was dropped for the whole batch, as stochastic
+depth does, is not held to a limit on branches.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import pandas as pd
 
 from gradflow.errors import LimitError
 from gradflow.findings.limits import QUANTITIES, Limit, Sign
+from gradflow.findings.nonfinite import locate_nonfinite
+from gradflow.findings.passes import of_pass
 from gradflow.record import Record
-from gradflow.statistics import with_shares
+from gradflow.statistics import left_out, with_shares
 from gradflow.wording import format_number as number
 from gradflow.wording import name_unit
 
@@ -34,12 +37,14 @@ class Violation:
         where: the unit that is furthest beyond it, or the parameter.
         value: its number; NaN if it has none.
         others: how many more units break it.
+        note: what is known beside that; may be empty.
     """
 
     limit: Limit
     where: str
     value: float
     others: int
+    note: str = ""
 
     def __str__(self) -> str:
         """Say which unit, value and limit."""
@@ -50,7 +55,8 @@ class Violation:
             else f"{self.limit.quantity} has no value, for its gradient is 0, missing or not finite"
         )
         more = f" (and {self.others} more unit{'s' * (self.others > 1)})" if self.others else ""
-        return f"{self.where}: {value}, and is to be {limit}{more}"
+        note = f"; {self.note}" if self.note else ""
+        return f"{self.where}: {value}, and is to be {limit}{more}{note}"
 
 
 def find_violations(record: Record, limits: Iterable[Limit]) -> list[Violation]:
@@ -59,7 +65,7 @@ def find_violations(record: Record, limits: Iterable[Limit]) -> list[Violation]:
     Parameters that are not finite break a limit on `nonfinite`, too, those of stem and head included.
 
     Raises:
-        LimitError: if no unit of the network has what a limit is about.
+        LimitError: if no unit of the network has what a limit is about, or every branch was dropped.
     """
     units = with_shares(record.units)
     found = []
@@ -70,6 +76,13 @@ def find_violations(record: Record, limits: Iterable[Limit]) -> list[Violation]:
             raise LimitError(
                 f"{limit.quantity} cannot be limited here: no unit of this network has a shortcut"
             )
+        if quantity.branch:
+            judged = judged[~left_out(judged)]
+            if judged.empty:
+                raise LimitError(
+                    f"{limit.quantity} cannot be limited here: every unit's branch was dropped for the whole "
+                    "batch, as stochastic depth does; give a larger batch, or call model.eval()"
+                )
         values = quantity.of(judged).astype("Float64").to_numpy(np.float64, na_value=np.nan)
         broken = np.isnan(values) | _BEYOND[limit.sign](values, limit.value)
         if broken.any():
@@ -89,8 +102,11 @@ def _worst(limit: Limit, units: pd.DataFrame, values: np.ndarray[Any, Any], reco
     missing = math.inf if limit.sign == ">" else -math.inf
     order = np.where(np.isnan(values), missing, values)
     place = int(order.argmax() if limit.sign == ">" else order.argmin())
-    if np.isnan(values).any():
+    # A gradient that vanishes in a unit is what leaves those before it without a number.
+    if np.isnan(values).any() and not (np.isinf(values).any() and limit.sign == ">"):
         place = int(np.isnan(values).argmax())
+    elif np.isnan(values).any():
+        place = int(np.isinf(values).argmax())
     row = units.iloc[[place]].to_dict("records")[0]
     others = len(units["unit"].unique()) - 1
     passes = [
@@ -99,7 +115,14 @@ def _worst(limit: Limit, units: pd.DataFrame, values: np.ndarray[Any, Any], reco
         if len(record.units[column].unique()) > 1
     ]
     where = ", ".join([name_unit(row), *passes])
-    return Violation(limit, where, float(values[place]), int(others))
+    note = _began(record, units.iloc[place]) if limit.quantity == "nonfinite" else ""
+    return Violation(limit, where, float(values[place]), int(others), note)
+
+
+def _began(record: Record, row: pd.Series[Any]) -> str:
+    """Return where in the pass of `row` numbers stopped being finite."""
+    tables = {name: of_pass(getattr(record, name), row) for name in ("units", "parameters", "steps")}
+    return locate_nonfinite(Record(**tables, meta=record.meta))
 
 
 def _in_parameters(limit: Limit, record: Record) -> list[Violation]:

@@ -42,12 +42,17 @@ class FollowingRecorder:
         self._recorder = Recorder(model, iteration=iteration, scaler=scaler, **self._options)
         self._recorder.__enter__()
 
-    def reached(self, iteration: int) -> None:
-        """Say how many optimiser steps are done; a batch whose gradient only accumulates is none."""
+    def reached(self, iteration: int, skipped: str | None = None) -> None:
+        """Say how many optimiser steps are done; a batch whose gradient only accumulates is none.
+
+        Args:
+            iteration: how many.
+            skipped: as for `gradflow.Recorder.step`.
+        """
         if self._recorder is None or iteration == self._reached:
             return
         self._reached = iteration
-        self._recorder.step()
+        self._recorder.step(skipped=skipped)
 
     def end(self, error: BaseException | None = None) -> None:
         """Stop watching, and write what is to be written; a second time there is nothing to do.

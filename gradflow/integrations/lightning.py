@@ -25,12 +25,15 @@ class RecorderCallback(Callback):
 
         trainer = lightning.Trainer(callbacks=[RecorderCallback(every=100, out="runs/mine")])
 
-    With gradient accumulation an optimiser step takes several batches, of which the first is measured; where
-    several optimisers step in one batch, the batch counts once.
+    The record's `iteration` is the step at which Lightning's own loggers write, also in a run that goes on
+    from a checkpoint: `trainer.global_step`; under manual optimisation the batches before, each counted once
+    however many optimisers step in it. With gradient accumulation an optimiser step takes several batches, of
+    which the first is measured. Where `training_step` returns None, and under manual optimisation where no
+    backward pass goes through the network, the next step is measured instead, and a note says so.
     Under 16-bit mixed precision the scale is divided out.
 
     Args:
-        every: as for `gradflow.Recorder`, in optimiser steps (`trainer.global_step`).
+        every: as for `gradflow.Recorder`, in such iterations.
         module: name of the submodule that is the network, such as "model"; None takes the whole
             `LightningModule`, whose `training_step` must then call ``self(…)``.
         out: as for `gradflow.Recorder`.
@@ -80,13 +83,18 @@ class RecorderCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to watch the network."""
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        self._following.begin(self._network(pl_module), trainer.global_step, scaler)
+        self._following.begin(self._network(pl_module), _iteration(trainer, pl_module), scaler)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count an optimiser step, if the batch ended one."""
-        self._following.reached(trainer.global_step)
+        skipped = None
+        if not pl_module.automatic_optimization:
+            skipped = "no backward pass went through the network in that batch"
+        elif not outputs:
+            skipped = "training_step returned None"
+        self._following.reached(_iteration(trainer, pl_module), skipped)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop watching, and save."""
@@ -112,3 +120,10 @@ class RecorderCallback(Callback):
                 f"{type(pl_module).__name__} has no module '{self._module}'; it has {children or 'none'}"
             )
         return found
+
+
+def _iteration(trainer: Trainer, pl_module: LightningModule) -> int:
+    """Return how many steps are done."""
+    if pl_module.automatic_optimization:
+        return trainer.global_step
+    return trainer.fit_loop.total_batch_idx + 1  # global_step counts each optimiser's

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
 from gradflow.plots.style import BAND, INK, MUTED, WIDTH, use_log_axis
 
@@ -121,9 +122,12 @@ def stage_bounds(units: pd.DataFrame) -> list[tuple[int, int, int]]:
 
 
 def label_units(axes: Axes, networks: Iterable[Network], label: str = UNIT_AXIS) -> None:
-    """Give `axes` the x axis of units, from the first to the last of the deepest network."""
-    last = max((int(network.units["unit"].max()) for network in networks if len(network.units)), default=0)
-    axes.set_xlim(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
+    """Give `axes` the x axis of units, from the first to the last that any network has."""
+    units = [network.units["unit"] for network in networks if len(network.units)]
+    first = min((int(numbers.min()) for numbers in units), default=0)
+    last = max((int(numbers.max()) for numbers in units), default=0)
+    around = 0.5 + 0.01 * (last - first)
+    axes.set_xlim(first - around, last + around)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
     axes.set_xlabel(label)
 
@@ -135,10 +139,7 @@ def draw_line(axes: Axes, network: Network, column: str, **options: Any) -> bool
     if not np.isfinite(value).any():
         return False
     style = {"color": network.colour, "linestyle": network.dashes, "marker": "."} | options
-    axes.plot(unit, value, **style)
-    low, high = (units[f"{column}_{end}"].to_numpy(float) for end in ("low", "high"))
-    if np.isfinite(low).any():
-        axes.fill_between(unit, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    draw_values(axes, unit, value, units[f"{column}_low"], units[f"{column}_high"], **style)
     return True
 
 
@@ -210,8 +211,18 @@ def legend(
     title: str,
     networks: Sequence[Network] = (),
     styles: Sequence[tuple[str, dict[str, Any]]] = (),
+    *,
+    math: bool = False,
 ) -> None:
-    """Write above the axes the figure's title, the networks' names, and what the styles of lines mean."""
+    """Write above the axes the figure's title, the networks' names, and what the styles of lines mean.
+
+    Args:
+        figure: where.
+        title: of the figure.
+        networks: named in their colours.
+        styles: what they mean, in words, and matplotlib's options.
+        math: whether words between dollars are formulas; never with names, which are people's own.
+    """
     named = [
         (network.label, {"color": network.colour, "linestyle": network.dashes, "marker": "."})
         for network in networks
@@ -233,3 +244,5 @@ def legend(
         title_fontproperties={"weight": "bold", "size": 11},
     )
     drawn.get_title().set_color(INK)
+    for text in drawn.get_texts():
+        text.set_parse_math(math)

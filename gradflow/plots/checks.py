@@ -77,7 +77,7 @@ def plot_checks(networks: Sequence[Network]) -> Figure:
             for network in networks:
                 own = network.checks
                 _draw(one, network, own[own["dtype"].fillna("") == dtype], statements)
-        legend(figure, _TITLE, networks, _VERDICTS)
+        legend(figure, _TITLE, [network for network in networks if len(network.checks)], _VERDICTS)
     return figure
 
 

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from gradflow.comparison import NAMES, Comparison
 from gradflow.plots.axes import UNIT_AXIS, legend, mark_bands, new_figure, stage_bounds
+from gradflow.plots.lines import draw_values
 from gradflow.plots.style import MUTED, figure_style, network_colour, use_log_axis
 
 
@@ -19,10 +20,10 @@ class Compared:
     """A comparison to draw.
 
     Attributes:
-        comparison: of a run with the first one.
+        comparison: of a run with another one.
         label: the run's name.
         index: its number among the runs, which gives its colour.
-        baseline: the first run's name.
+        baseline: the other run's name.
     """
 
     comparison: Comparison
@@ -32,7 +33,7 @@ class Compared:
 
 
 def plot_changes(compared: Sequence[Compared]) -> Figure:
-    """Draw the change of each run against the first by unit, with its band, and the line of no change.
+    """Draw the change of each run against its baseline by unit, with its band, and the line of no change.
 
     Args:
         compared: at least one, all of one quantity.
@@ -49,20 +50,25 @@ def plot_changes(compared: Sequence[Compared]) -> Figure:
             unit = units["unit"].to_numpy(float)
             change, low, high = (units[name].to_numpy(float) for name in ("change", "low", "high"))
             colour = network_colour(each.index)
-            one.plot(unit, change, color=colour, marker=".")
-            if np.isfinite(low).any():
-                one.fill_between(unit, low, high, color=colour, alpha=0.18, linewidth=0)
+            draw_values(one, unit, change, low, high, color=colour, marker=".")
             ends += [change, low, high]
         one.axhline(1.0 if first.geometric else 0.0, color=MUTED, linewidth=0.9, zorder=1)
         if first.geometric:
             use_log_axis(one, np.concatenate([*ends, np.ones(1)]))
         one.set_ylabel(f"{NAMES[first.quantity]}\n{'ratio' if first.geometric else 'difference'}")
-        last = int(deepest["unit"].max())
-        one.set_xlim(-0.5 - 0.01 * last, last + 0.5 + 0.01 * last)
+        first_unit, last = int(deepest["unit"].min()), int(deepest["unit"].max())
+        around = 0.5 + 0.01 * (last - first_unit)
+        one.set_xlim(first_unit - around, last + around)
         one.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 2, 5, 10]))
         one.set_xlabel(UNIT_AXIS)
-        styles = [(each.label, {"color": network_colour(each.index), "marker": "."}) for each in compared] + [
-            ("no change", {"color": MUTED, "linewidth": 0.9})
-        ]
-        legend(figure, f"Against {compared[0].baseline}", styles=styles)
+        of_one = len({each.baseline for each in compared}) == 1
+        styles = [
+            (
+                each.label if of_one else f"{each.label} against {each.baseline}",
+                {"color": network_colour(each.index), "marker": "."},
+            )
+            for each in compared
+        ] + [("no change", {"color": MUTED, "linewidth": 0.9})]
+        title = f"Against {compared[0].baseline}" if of_one else "Each against a run that was measured alike"
+        legend(figure, title, styles=styles)
     return figure

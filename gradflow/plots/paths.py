@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.axes import label_units, legend, mark_stages, new_figure, say
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
 from gradflow.plots.style import MUTED, figure_style, use_log_axis
 
@@ -76,10 +77,8 @@ def plot_lesions(networks: Sequence[Network]) -> Figure:
 
 
 def _band(axes: Axes, x: np.ndarray, frame: pd.DataFrame, column: str, network: Network) -> None:
-    axes.plot(x, frame[column].to_numpy(float), color=network.colour, linestyle=network.dashes, marker=".")
-    low, high = (frame[f"{column}_{end}"].to_numpy(float) for end in ("low", "high"))
-    if np.isfinite(low).any():
-        axes.fill_between(x, low, high, color=network.colour, alpha=0.18, linewidth=0)
+    style = {"color": network.colour, "linestyle": network.dashes, "marker": "."}
+    draw_values(axes, x, frame[column], frame[f"{column}_low"], frame[f"{column}_high"], **style)
 
 
 def _draw_single(axes: Axes, networks: Sequence[Network], column: str) -> None:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from gradflow.plots.axes import label_units, legend, mark_stages, name_panel, new_figure, say
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
 from gradflow.plots.style import ALARM, MUTED, figure_style
 from gradflow.wording import format_number
@@ -92,7 +93,7 @@ def _draw_quantiles(axes: Axes, network: Network, statistic: str, line: float) -
     edges = np.arange(unit[0], unit[-1] + 2) - 0.5
     for low, high, alpha in ((least, most, 0.18), (p05, p95, 0.35)):
         axes.stairs(high, edges, baseline=low, fill=True, color=network.colour, alpha=alpha, linewidth=0)
-    axes.plot(unit, median, color=network.colour, marker=".")
+    draw_values(axes, unit, median, color=network.colour, marker=".")
     axes.axhline(line, color=ALARM, linestyle=(0, (4, 2)), linewidth=1.2)
     bottom, top = min(np.nanmin(least), line), max(np.nanmax(most), line)
     if max(-bottom, top) > _LINEAR_LIMIT:

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gradflow.plots.axes import label_units, legend, mark_stages, new_figure
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
-from gradflow.plots.style import MUTED, figure_style, use_log_axis
+from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
 
 _LARGEST: dict[str, Any] = {"marker": "."}
 _OTHERS: dict[str, Any] = {"marker": "", "linewidth": 0.7}
@@ -52,7 +53,7 @@ def plot_spectrum(networks: Sequence[Network]) -> Figure:
             last = axes[-1, 0]
             last.set_xlabel("order, from the largest")
             last.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-            last.set_ylabel("largest singular values of\n∂x_L/∂xₗ")
+            last.set_ylabel("largest singular values of\n$∂x_L/∂x_l$", parse_math=True)
         styles = [("largest", _LARGEST), ("next largest", _OTHERS), ("root mean square", _RMS)]
         title = "Singular values of Jacobians, whole batch"
         legend(figure, title, networks, styles if "branch" in kinds else ())
@@ -75,10 +76,8 @@ def _draw_branches(axes: Axes, network: Network) -> list[float]:
 def _line(axes: Axes, part: pd.DataFrame, column: str, *, band: bool, **style: Any) -> list[float]:
     ordered = part.sort_values("span_start")
     unit, value = ordered["span_start"].to_numpy(float), ordered[column].to_numpy(float)
-    axes.plot(unit, value, **style)
-    low, high = (ordered[f"{column}_{end}"].to_numpy(float) for end in ("low", "high"))
-    if band and np.isfinite(low).any():
-        axes.fill_between(unit, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    ends = (ordered[f"{column}_low"], ordered[f"{column}_high"]) if band else ()
+    draw_values(axes, unit, value, *ends, **style)
     return [float(one) for one in value]
 
 
@@ -90,10 +89,8 @@ def _draw_spans(axes: Axes, network: Network) -> list[float]:
     for (start, end), part in spans.groupby(["span_start", "span_end"], sort=True):
         ordered = part.sort_values("order")
         order, value = ordered["order"].to_numpy(float), ordered["singular_value"].to_numpy(float)
-        axes.plot(order, value, color=network.colour, marker=".")
-        low, high = (ordered[f"singular_value_{edge}"].to_numpy(float) for edge in ("low", "high"))
-        if np.isfinite(low).any():
-            axes.fill_between(order, low, high, color=network.colour, alpha=0.18, linewidth=0)
+        ends = (ordered["singular_value_low"], ordered["singular_value_high"])
+        draw_values(axes, order, value, *ends, color=network.colour, marker=".")
         axes.annotate(
             f"x{start} to x{end}",
             (order[-1], value[-1]),
@@ -101,7 +98,7 @@ def _draw_spans(axes: Axes, network: Network) -> list[float]:
             textcoords="offset points",
             va="center",
             fontsize=8,
-            color=network.colour,
+            color=INK,  # half of the palette is too light to be read on paper
         )
         drawn += [float(one) for one in value]
     return drawn

@@ -1,8 +1,9 @@
 """The look of every figure: colours, lines, numbers on axes.
 
-Colours are from Okabe and Ito's palette as seaborn ships it, told apart with any common kind of colour
-vision, in an order that keeps neighbours distinct in grey. The greys are exactly the ones named here, so
-that a page can exchange them for its own (dark) theme.
+The networks' colours begin with three of Okabe and Ito's; the light ones of that palette cannot be seen
+well as lines on paper (WCAG 2.1 asks for 3 to 1), so darker ones follow, chosen to be told apart with any
+common kind of colour vision. All colours are exactly the ones named here, so that a page can exchange
+them for its own (dark) theme.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -27,9 +28,9 @@ BAND = "#f2f4f7"
 PAPER = "#fefefe"
 ALARM = "#c0143c"
 
-_ORDER = (0, 3, 2, 4, 1, 9, 5, 7)
-NETWORK_COLOURS: tuple[str, ...] = tuple(
-    str(sns.color_palette("colorblind").as_hex()[index]) for index in _ORDER
+NETWORK_COLOURS: tuple[str, ...] = (
+    *("#0173b2", "#d55e00", "#029e73", "#a8408f"),
+    *("#7a4a00", "#9a6cf0", "#1b2a6b", "#5c2a2a"),
 )
 """One a network, the same in every figure of a report."""
 
@@ -86,6 +87,20 @@ def figure_style() -> Iterator[None]:
 def network_colour(index: int) -> str:
     """Return the colour of the network that is drawn as number `index`; after eight they come again."""
     return NETWORK_COLOURS[index % len(NETWORK_COLOURS)]
+
+
+def diverging_colours(middle: Literal["light", "dark"], count: int = 11) -> list[str]:
+    """Return the colours of a scale that goes two ways from a middle, purple below and crimson above.
+
+    Neither end is a network's colour, and both are told apart with any common kind of colour vision.
+
+    Args:
+        middle: the ground that the middle fades into.
+        count: how many; odd, so that there is one in the middle.
+    """
+    lightness = {"light": 38, "dark": 60}[middle]
+    scale = sns.diverging_palette(270, 0, s=85, l=lightness, n=count, center=middle)
+    return [str(colour) for colour in scale.as_hex()]
 
 
 def network_dashes(index: int) -> str | tuple[int, tuple[float, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gradflow.plots.axes import column_values, draw_line, label_units, legend, mark_stages, panels
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
 from gradflow.plots.style import INK, figure_style, use_log_axis
 
@@ -29,7 +30,7 @@ def plot_branch_share(networks: Sequence[Network]) -> Figure:
             draw_line(one, network, "forward_branch_share")
             units = network.units
             share = units["predicted_branch_share"].to_numpy(float)
-            one.plot(units["unit"].to_numpy(float), share, **_PREDICTED)
+            draw_values(one, units["unit"], share, **_PREDICTED)
             use_log_axis(one, np.concatenate([column_values([network], ["forward_branch_share"]), share]))
             label_units(one, [network], "residual unit l")
             one.set_ylabel("‖F‖² / (‖h‖² + ‖F‖²)  (share)")

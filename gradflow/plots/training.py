@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from gradflow.plots.axes import legend, name_panel, new_figure, say, stage_bounds
+from gradflow.plots.lines import draw_values
 from gradflow.plots.network import Network
 from gradflow.plots.style import INK, MUTED, figure_style, use_log_axis
 from gradflow.wording import format_number
@@ -116,7 +117,7 @@ def _curves(axes: Axes, network: Network, train: str, test: str, scale: float) -
     iterations = steps["iteration"].to_numpy(float)
     smooth = scale * _smoothed(steps[train].to_numpy(float), window)
     thin = slice(None, None, max(window // _POINTS_A_WINDOW, 1))
-    axes.plot(iterations[thin], smooth[thin], color=network.colour, **_TRAIN)
+    draw_values(axes, iterations[thin], smooth[thin], color=network.colour, **_TRAIN)
     axes.plot(iterations, scale * steps[test].to_numpy(float), color=INK, **_TEST)
 
 

@@ -17,10 +17,12 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from gradflow.errors import ProbeError
+from gradflow.units.submodules import submodules
 
 BatchNormMode = Literal["batch", "running", "frozen"]
 MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
@@ -56,13 +58,21 @@ class BatchNormHandling:
     def prepare(self, model: nn.Module) -> None:
         """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
         training = self.mode != "running"
-        if any(module.training is not training for module in model.modules()):
+        if any(module.training is not training for _, module in submodules(model)):
             model.train(training)
 
     @property
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:
         """What to run in place of torch's own functions."""
         return {F.batch_norm: self._batch_norm}
+
+    def admits(self, module: _BatchNorm) -> bool:
+        """Take notice of a module that is about to normalise; return whether it is to do so as torch does."""
+        batch_statistics = module.training or (module.running_mean is None and module.running_var is None)
+        if batch_statistics and self.mode == "frozen":
+            return False
+        self.samples_coupled = self.samples_coupled or batch_statistics
+        return True
 
     def replacing(self) -> AbstractContextManager[object]:
         """Return a context in which frozen batch normalisation takes the place of torch's own.

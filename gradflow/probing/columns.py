@@ -97,6 +97,10 @@ def unit_columns(
         **_forward_columns(host, values),
         **_backward_columns(host, gradients, np.array([unit.shortcut != "none" for unit in units])),
         **_sample_columns(host, gradients, batch),
+        "zero_branch_samples": _zero_branches(host, values, batch),
+        "dropped_samples": [
+            None if value.dropped is None else int(host.sum(value.dropped)) for value in values
+        ],
         **_span_columns(host, gradients, run_ends, batch),
         "nonfinite": np.array(
             [
@@ -126,7 +130,7 @@ def _tensors(values: Sequence[UnitValues], gradients: Sequence[UnitGradients]) -
         for squares in [*_squares(value, gradient), *(found for found in others if found is not None)]:
             yield squares.per_sample
             yield squares.nonfinite
-        yield from (value.inner, gradient.inner, gradient.additivity, gradient.span_inner)
+        yield from (value.inner, value.dropped, gradient.inner, gradient.additivity, gradient.span_inner)
 
 
 def _forward_columns(host: HostNumbers, values: Sequence[UnitValues]) -> Columns:
@@ -175,6 +179,15 @@ def _sample_columns(host: HostNumbers, gradients: Sequence[UnitGradients], batch
         **_quantiles("survival", np.sqrt(_ratios(both, s))),
         "zero_samples": [int(count) if there else None for count, there in zip(zero, known, strict=True)],
     }
+
+
+def _zero_branches(host: HostNumbers, values: Sequence[UnitValues], batch: int) -> list[int | None]:
+    """Return in how many samples each F(x_l) is 0 in every element; None where it is not by sample."""
+    squares = host.samples([value.branch.per_sample for value in values], batch)
+    return [
+        int(count) if _is_by_sample(value.branch, batch) else None
+        for count, value in zip((squares == 0).sum(axis=1), values, strict=True)
+    ]
 
 
 def _span_columns(

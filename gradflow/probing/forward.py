@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from gradflow.probing.dropped import find_dropped
 from gradflow.probing.pairs import Measured, MeasuredSquares, PartOf, Squares
 from gradflow.probing.reductions import Reducer
 from gradflow.units.classification import Split
@@ -24,6 +25,7 @@ class UnitValues:
         total: y_l.
         out: x_{l+1}.
         inner: ⟨h(x_l), F(x_l)⟩, shape (batch,).
+        dropped: 1 for each sample whose branch was dropped, shape (batch,); None where that was not seen.
     """
 
     x: Squares | None
@@ -32,6 +34,7 @@ class UnitValues:
     total: Squares
     out: Squares | None
     inner: Tensor | None
+    dropped: Tensor | None
 
 
 class ForwardMeasures:
@@ -46,6 +49,7 @@ class ForwardMeasures:
 
     def __init__(self, reducer: Reducer) -> None:
         self.reducer = reducer
+        self._dropped: list[Tensor | None] = []
         self._known: dict[Port, MeasuredSquares] = {}
         self._operands: list[tuple[Port | None, Measured | Squares]] = []
 
@@ -66,6 +70,7 @@ class ForwardMeasures:
 
     def total(self, unit: TracedUnit, value: Tensor) -> None:
         """Measure y_l, if its operands did not tell, before an in-place activation can change it."""
+        self._dropped.append(find_dropped(unit, self.reducer.batch))
         pair = self._operands[unit.index][1]
         if not isinstance(pair, Squares) and pair.has_total:
             self._known[unit.total] = PartOf(pair, "total")
@@ -90,12 +95,12 @@ class ForwardMeasures:
         """
         total = self._at(unit.total)
         assert total is not None
-        x, out = self._at(unit.fork), self._at(unit.out)
+        x, out, dropped = self._at(unit.fork), self._at(unit.out), self._dropped[unit.index]
         if isinstance(operands, Squares):
-            return UnitValues(x, None, operands, total, out, None)
+            return UnitValues(x, None, operands, total, out, None, dropped)
         pair = operands.read()
         shortcut = pair.first if same is None else self._at(same)
-        return UnitValues(x, shortcut, pair.second, total, out, pair.inner)
+        return UnitValues(x, shortcut, pair.second, total, out, pair.inner, dropped)
 
     def _at(self, port: Port) -> Squares | None:
         known = self._known.get(port)

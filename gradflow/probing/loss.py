@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 from gradflow.errors import ProbeError
@@ -33,10 +34,11 @@ def evaluate_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
         outputs: what the model returned: a tensor, or an object or dict with `logits` or `loss`.
         targets: class indices (cross-entropy over the last dimension of token outputs, over
             the second of others), values of the outputs' shape (mean squared error), or None.
-        loss: called as ``loss(outputs, targets)``, or ``loss(outputs)`` without targets.
+        loss: called as ``loss(outputs, targets)``; as ``loss(outputs)`` where targets are None.
 
     Raises:
-        ProbeError: if there is no loss, it is no scalar, or no gradient can flow from it.
+        ProbeError: if there is no loss, it takes other arguments, it is no scalar, or no gradient can flow
+            from it.
     """
     value = scalar_loss(outputs, targets, loss)
     if value.grad_fn is None:
@@ -53,11 +55,13 @@ def scalar_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
         loss: as for `evaluate_loss`.
 
     Raises:
-        ProbeError: if there is no loss, or it is no scalar.
+        ProbeError: if there is no loss, it takes other arguments, or it is no scalar.
     """
     value: Any
     if loss is not None:
-        value = loss(outputs) if targets is None else loss(outputs, targets)
+        arguments = (outputs,) if targets is None else (outputs, targets)
+        _require_call(loss, len(arguments))
+        value = loss(*arguments)
     elif targets is None:
         value = _field(outputs, "loss")
         if value is None:
@@ -71,6 +75,26 @@ def scalar_loss(outputs: Any, targets: Any, loss: Loss | None) -> Tensor:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise ProbeError(f"the loss must be one number, not {shape}; reduce it with .mean() or .sum()")
     return value.reshape(())
+
+
+def _require_call(loss: Loss, count: int) -> None:
+    """Insist that a loss can be called with as many arguments by position as it is to be given.
+
+    Raises:
+        ProbeError: saying what it is called with, and what it takes.
+    """
+    try:
+        signature = inspect.signature(loss.forward if isinstance(loss, nn.Module) else loss)
+    except (TypeError, ValueError):  # a callable written in C need not have one
+        return
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        given = "(outputs), for there are no targets" if count == 1 else "(outputs, targets)"
+        raise ProbeError(
+            f"the loss is called as loss{given}, and {loss_name(loss, None)}{signature} does not take that; "
+            "give one that does, such as a lambda around it"
+        ) from None
 
 
 def error_rate(outputs: Any, targets: Any) -> float | None:

@@ -44,7 +44,7 @@ def probe(
         model: any network; it is not edited.
         inputs: a tensor of shape (batch, …), or a tuple or dict of the model's arguments.
         targets: class indices or values; see `gradflow.probing.loss.evaluate_loss`.
-        loss: called as ``loss(outputs, targets)``, or ``loss(outputs)`` without targets.
+        loss: called as ``loss(outputs, targets)``; as ``loss(outputs)`` where targets are None.
         bn: how batch normalisation runs; see `gradflow.probing.batch_norm`.
         units: a regular expression for whole module names, or names, of the units to measure.
         meta: what else the record is to say (model's name, checkpoint, data, seeds, …).
@@ -99,8 +99,12 @@ def make_record(
                 passes.batch,
             ),
             **branch_columns(parameters, described),
+            **_word_columns(passes),
         },
-        "parameters": parameters,
+        "parameters": {
+            **parameters,
+            "enters": [passes.entering.get(name) for name in parameters["name"]],
+        },
         "steps": {
             "loss": [passes.loss if math.isfinite(passes.loss) else math.nan],
             "param_grad_norm": [
@@ -127,6 +131,15 @@ def without_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _word_columns(passes: Passes) -> Columns:
+    """Return the columns that say which operations stand in the branches, and behind the last unit."""
+    return {
+        "branch_start": [words.start for words in passes.words],
+        "branch_end": [words.end for words in passes.words],
+        "head_start": [*[None] * (len(passes.words) - 1), passes.head],
+    }
 
 
 def _open_run_ends(

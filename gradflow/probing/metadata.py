@@ -16,6 +16,7 @@ from torch import nn
 from gradflow import __version__
 from gradflow.probing.batch_norm import BatchNormMode
 from gradflow.probing.passes import Passes
+from gradflow.record.metadata import SAMPLES_COUPLED
 from gradflow.record.schema import SCHEMA_VERSION
 
 _PACKAGES = ("torch", "numpy", "pandas")
@@ -95,10 +96,4 @@ def _skipped(passes: Passes) -> list[dict[str, str]]:
 
 
 def _notes(passes: Passes) -> list[str]:
-    if passes.samples_coupled:
-        coupled = (
-            "batch normalisation used the batch's statistics, which couple its samples: per-sample "
-            "columns are slices of the whole batch's gradient"
-        )
-        return [coupled]
-    return []
+    return [SAMPLES_COUPLED] if passes.samples_coupled else []

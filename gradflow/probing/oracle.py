@@ -115,6 +115,7 @@ def _row(
         "branch_norm": _norm(f),
         "sum_norm": _norm(y),
         "out_norm": _norm(out),
+        "zero_branch_samples": _zero_samples(f, batch),
         "forward_cosine": _cosine(h, f),
         "grad_in_norm": _norm(g_x),
         "grad_sum_norm": _norm(g_y),
@@ -217,6 +218,13 @@ def _cosine(first: Tensor | None, second: Tensor | None) -> float | None:
     a, b = _double(first).ravel(), _double(second).ravel()
     sizes = np.linalg.norm(a), np.linalg.norm(b)
     return float(a @ b / sizes[0] / sizes[1]) if all(sizes) else None
+
+
+def _zero_samples(f: Tensor, batch: int) -> int | None:
+    """Return how many samples of F(x_l) are 0; None where its first dimension is not the samples'."""
+    if f.shape[0] != batch:
+        return None
+    return int((_double(f).reshape(batch, -1) == 0).all(axis=1).sum())
 
 
 def _sample_columns(prefix: str, s: Tensor, b: Tensor, batch: int) -> dict[str, Any]:

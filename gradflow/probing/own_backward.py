@@ -13,9 +13,13 @@ from torch.overrides import TorchFunctionMode
 
 
 class BackwardMode(TorchFunctionMode):
-    """Shows every call of `backward` to `seen`, which runs it."""
+    """Shows every call of `backward` to `seen`, which runs it.
 
-    def __init__(self, seen: Callable[[Callable[..., Any], Any, dict[str, Any]], Any]) -> None:
+    Args:
+        seen: is given the call but for its named arguments, what is differentiated, and those.
+    """
+
+    def __init__(self, seen: Callable[[Callable[..., Any], Sequence[Any], dict[str, Any]], Any]) -> None:
         super().__init__()
         self._seen = seen
 
@@ -25,9 +29,8 @@ class BackwardMode(TorchFunctionMode):
         """Run `func`."""
         kwargs = kwargs or {}
         if func is Tensor.backward or func is torch.autograd.backward:
-            what = args[0]
-            loss = what[0] if isinstance(what, (tuple, list)) and len(what) == 1 else what
-            return self._seen(partial(func, *args), loss, kwargs)
+            roots = args[0] if isinstance(args[0], (tuple, list)) else (args[0],)
+            return self._seen(partial(func, *args), roots, kwargs)
         return func(*args, **kwargs)
 
 

@@ -1,7 +1,9 @@
-"""Somebody else's forward pass: whether it can be measured, and whether a backward pass goes through it."""
+"""Somebody else's forward pass: whether it can be measured, and which backward pass goes through it."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,19 +49,46 @@ def with_history(value: Any, leaves: list[Tensor]) -> Any:
     return called_with
 
 
-def reaches(root: Node, tracer: UnitTracer) -> bool:
-    """Whether a backward pass from `root` goes through one of the units."""
-    wanted = {unit.total.node for unit in tracer.units}
+def loss_of(roots: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return what a call of `backward` differentiates, as one loss: Σ wᵢ Eᵢ, where weights may be 1.
+
+    Args:
+        roots: what it was called for.
+        kwargs: what it was called with by name, the weights among it.
+
+    Returns:
+        the loss; None if there is none: of gradient edges, and where torch has an error to raise.
+    """
+    given = kwargs.get("gradient", kwargs.get("grad_tensors"))
+    weights = given if isinstance(given, (tuple, list)) else [given] * len(roots)
+    if len(weights) != len(roots) or not all(isinstance(root, Tensor) for root in roots):
+        return None
+    if len(roots) == 1 and weights[0] is None:
+        root: Tensor = roots[0]
+        return root
+    if not all(root.requires_grad for root in roots):
+        return None
+    terms: list[Tensor] = [
+        (root if weight is None else root * weight.detach()).sum()
+        for root, weight in zip(roots, weights, strict=True)
+    ]
+    return functools.reduce(lambda total, term: total + term.to(total), terms)
+
+
+def reached(root: Node, tracers: Sequence[UnitTracer]) -> set[UnitTracer]:
+    """Return those forward passes of which a backward pass from `root` goes through one of the units."""
+    wanted = {unit.total.node: tracer for tracer in tracers for unit in tracer.units}
+    found: set[UnitTracer] = set()
     stack, seen = [root], {root}
-    while stack:
+    while stack and len(found) < len(tracers):
         node = stack.pop()
         if node in wanted:
-            return True
+            found.add(wanted[node])
         for origin, _ in node.next_functions:
             if origin is not None and origin not in seen:
                 seen.add(origin)
                 stack.append(origin)
-    return False
+    return found
 
 
 def is_plain(run: Any, kwargs: dict[str, Any], root: Node) -> bool:

@@ -8,7 +8,7 @@ that the loop would have had. After that nothing is attached any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.forward import ForwardMeasures
 from gradflow.probing.measuring import make_record, without_collection
 from gradflow.probing.own_backward import BackwardMode, leave
-from gradflow.probing.own_forward import is_plain, reaches, refuse_functional, with_history
+from gradflow.probing.own_forward import is_plain, loss_of, reached, refuse_functional, with_history
 from gradflow.probing.own_gradients import GradientReader, sharded_parameters
 from gradflow.probing.parts import UnaddableError
 from gradflow.probing.passes import measured, subject
@@ -30,10 +30,12 @@ from gradflow.probing.reductions import Reducer
 from gradflow.probing.sharding import WholeParameters
 from gradflow.probing.traced import TracedForward
 from gradflow.probing.uncompiled import uncompiled
+from gradflow.probing.uncopied import UncopiedHook
 from gradflow.probing.whole_job import Job
 from gradflow.record import Record
 from gradflow.units import UnitSelection
 from gradflow.units.finding import require_units, selector
+from gradflow.units.leaves import leaves_as_one
 from gradflow.units.modules import watching
 from gradflow.units.tracing import UnitTracer
 
@@ -97,9 +99,12 @@ class OwnPasses:
         self._mode: BackwardMode | None = None
 
     @property
-    def ran(self) -> bool:
-        """Whether the network ran with gradients on and found no backward pass yet."""
-        return bool(self._forwards)
+    def missing(self) -> str:
+        """What has not happened yet that a measurement takes, in words."""
+        name = type(self._model).__name__
+        if not self._forwards:
+            return f"{name} did not run with gradients on"
+        return f"{name} ran, but no backward() of a loss that depends on it was seen"
 
     def install(self) -> None:
         """Begin to wait for the two passes.
@@ -112,9 +117,9 @@ class OwnPasses:
         if self._whole is not None:
             self._hooks.enter_context(self._whole.hooked())
         before = self._model.register_forward_pre_hook(self._begins, with_kwargs=True)
-        self._hooks.callback(before.remove)
+        self._hooks.callback(UncopiedHook(self._model, before).remove)
         after = self._model.register_forward_hook(self._ends, always_call=True)
-        self._hooks.callback(after.remove)
+        self._hooks.callback(UncopiedHook(self._model, after).remove)
         self._mode = BackwardMode(self._backward)
         self._mode.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it
 
@@ -152,6 +157,7 @@ class OwnPasses:
         stack = ExitStack()
         stack.enter_context(without_collection())
         stack.enter_context(watching(module, tracer, selected, begun=True))
+        stack.enter_context(leaves_as_one(module, tracer, handling.admits))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
         leaves = tracer.inputs
         return (
@@ -175,40 +181,51 @@ class OwnPasses:
                 unit.branch_parameters = self._whole.wholes_of(unit.branch_parameters)
         self._forwards.append(forward)
 
-    def _backward(self, run: Callable[..., Any], loss: Any, kwargs: dict[str, Any]) -> Any:
+    def _backward(self, run: Callable[..., Any], roots: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Run a backward pass, and measure it if one of the forward passes is in it.
 
         Raises:
             ProbeError: if no gradient flows from the loss of a network that ran, or it is no number.
         """
-        if self._depth or not self._forwards or not isinstance(loss, Tensor):
+        if self._depth or not self._forwards:
             return run(**kwargs)
         name = type(self._model).__name__
+        loss = loss_of(roots, kwargs)
+        if loss is None:
+            return run(**kwargs)
         if loss.grad_fn is None:
             raise ProbeError(
                 f"no gradient flows from the loss of {name}: it does not depend on a parameter that needs one"
             )
-        forward = next((one for one in self._forwards if reaches(loss.grad_fn, one.tracer)), None)
-        if forward is None:
+        within = reached(loss.grad_fn, [one.tracer for one in self._forwards])
+        forwards = [one for one in self._forwards if one.tracer in within]
+        if not forwards:
             return run(**kwargs)
-        if loss.numel() != 1:
-            raise ProbeError(
-                f"the loss of {name} must be one number, not {tuple(loss.shape)}; reduce it with .mean() or "
-                ".sum() before backward()"
-            )
+        for root in roots:
+            if root.numel() != 1:
+                raise ProbeError(
+                    f"the loss of {name} must be one number, not {tuple(root.shape)}; reduce it with .mean() "
+                    "or .sum() before backward()"
+                )
         self._let_go()
         if self._current_scale is not None:
             self.scale = self._current_scale()
         with without_collection():
             plain = is_plain(run, kwargs, loss.grad_fn)
             try:
-                self.record = self._measure(forward, loss, partial(run, **kwargs), plain=plain)
+                self.record = self._measure(forwards[0], loss, partial(run, **kwargs), plain=plain)
             except UnaddableError as error:
                 raise ProbeError(
                     f"a gradient in {name} ends inside a function of torch's own, or is of another shape or "
                     "type than its value, which no such function is known to do; backward(create_graph=True) "
                     "is measured in a way that does not mind"
                 ) from error
+        if len(forwards) > 1:
+            self.record.meta["notes"].append(
+                f"{len(forwards)} forward passes of {name} are in one backward pass; the first is measured: "
+                "values and gradients of activations are that one's, the loss and gradients of parameters "
+                "those of all"
+            )
         return None
 
     def _measure(self, forward: _Forward, loss: Tensor, run: Callable[..., Any], *, plain: bool) -> Record:

@@ -103,7 +103,7 @@ def _norms(tensors: Sequence[Tensor | None]) -> tuple[Array, NDArray[np.int64]]:
         norms[list(small)] = torch.stack(quick).cpu().double().numpy()
     # A bias is often zero, and then its largest element tells so.
     vanishing = [index for index in small if norms[index] == 0]
-    if vanishing:
+    if vanishing and torch.cat([small[index].flatten() for index in vanishing]).any():
         largest = torch._foreach_norm([small[index] for index in vanishing], math.inf)  # noqa: SLF001 - as above
         norms[vanishing] = np.where(torch.stack(largest).cpu().double().numpy() == 0, 0.0, np.nan)
     # Large, or its sum of squares may have left the range of the dtype, one way or the other.

@@ -24,6 +24,7 @@ from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import batch_size
 from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
+from gradflow.units.path_words import PathWords, read_head, read_paths
 from gradflow.units.runs import Run, identity_runs
 from gradflow.units.tracing import TracedUnit
 
@@ -48,6 +49,9 @@ class Passes:
         batch: samples in the batch.
         value: the loss.
         samples_coupled: whether batch statistics went into the gradient.
+        words: what stands in each unit's branch.
+        head: what stands behind the last unit, `read_head`.
+        entering: how parameters enter their units, by name, `PathWords.entering`.
     """
 
     units: list[TracedUnit]
@@ -62,6 +66,9 @@ class Passes:
     batch: int
     value: Tensor
     samples_coupled: bool
+    words: list[PathWords]
+    head: str | None
+    entering: dict[str, str]
 
     @property
     def loss(self) -> float:
@@ -145,6 +152,7 @@ def measured(
     numel = [math.prod(unit.fork.shape) for unit in tracer.units]
     reader = PartReader(tracer.units, root_of(value), in_place_of_engine=in_place_of_engine)
     backward = BackwardMeasures(reader.places, runs, observer.reducer)
+    words, head = read_paths(tracer.units), read_head(tracer.units[-1], root_of(value))
     tracer.forget_graph()
     wanted = list(parameters.values())
     if also is not None or _stands_on_no_parameter(tracer.units, wanted):
@@ -172,7 +180,21 @@ def measured(
         batch=batch,
         value=value.detach(),
         samples_coupled=forward.handling.samples_coupled,
+        words=words,
+        head=head,
+        entering=_by_name(named, words),
     )
+
+
+def _by_name(named: dict[str, Tensor], words: Sequence[PathWords]) -> dict[str, str]:
+    """Return how parameters enter, the first unit that has one telling."""
+    names = {parameter: name for name, parameter in named.items()}
+    found: dict[str, str] = {}
+    for unit in words:
+        for parameter, way in unit.entering.items():
+            if parameter in names:
+                found.setdefault(names[parameter], way)
+    return found
 
 
 def _stands_on_no_parameter(units: list[TracedUnit], parameters: list[Tensor]) -> bool:

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from gradflow.errors import ProbeError
+from gradflow.probing.uncopied import UncopiedHook
 
 _SMALL = 1 << 16
 """Elements up to which a whole gradient is kept to compare with; biases and normalisations have fewer."""
@@ -79,7 +80,7 @@ class WholeParameters:
         for prefix, module in self._model.named_modules():
             if module._parameters:  # noqa: SLF001 - named_parameters would go through them twice
                 hook = module.register_forward_pre_hook(partial(self._note, f"{prefix}." if prefix else ""))
-                stack.callback(hook.remove)
+                stack.callback(UncopiedHook(module, hook).remove)
         return stack
 
     def named(self) -> dict[str, Tensor]:
@@ -102,6 +103,12 @@ class WholeParameters:
                 self._whole[prefix + name] = parameter
 
 
+def _small(sharded: Sequence[int], parameters: Sequence[Tensor]) -> list[int]:
+    """Return which of the sharded parameters have few elements; the one with the fewest, if none has few."""
+    by_size = sorted(sharded, key=lambda index: parameters[index].numel())
+    return [index for index in by_size if parameters[index].numel() <= _SMALL] or by_size[:1]
+
+
 class Averaging(Protocol):
     """Averages over the processes of a job."""
 
@@ -121,7 +128,9 @@ class ShardedGradients:
 
     `fully_shard` is to average gradients over the processes; with gloo it has added them up
     (pytorch#162338), and a user may set another factor. So whole gradients of small parameters are
-    averaged beside it, and what the parts have is divided by how much larger they are.
+    averaged beside it, and what the parts have is divided by how much larger they are. It leaves alone what
+    it does not shard: parameters outside the modules that it was given, and its `ignored_params`. Their
+    gradients are averaged here.
 
     Args:
         whole: knows the parameters.
@@ -157,31 +166,57 @@ class ShardedGradients:
                 "possible with fully_shard: parameters are whole only in the first"
             )
         parts = self._whole.parts_of(parameters)
-        accumulated = any(part.grad is not None for part in parts)
-        small = [index for index, parameter in enumerate(parameters) if parameter.numel() <= _SMALL]
+        sharded = [index for index, part in enumerate(parts) if is_sharded(part)]
+        others = [index for index, part in enumerate(parts) if not is_sharded(part)]
+        accumulated = any(parts[index].grad is not None for index in sharded)
+        small = _small(sharded, parameters)
         arrived: dict[int, Tensor] = {}
         with ExitStack() as stack:
-            for index in small:
+            for index in [*small, *others]:
                 keep = partial(arrived.__setitem__, index)
                 hook = parameters[index].register_hook(keep)  # type: ignore[no-untyped-call] # torch does not annotate it
                 stack.callback(hook.remove)
             run()
-        gradients = [part.grad for part in parts]
-        if accumulated or all(gradient is None for gradient in gradients):
+        found: dict[int, Tensor | None] = dict(
+            zip(others, self._job.mean([arrived.get(index) for index in others]), strict=True)
+        )
+        if sharded:
+            whole = [arrived.get(index) for index in small]
+            gradients = {index: parts[index].grad for index in sharded}
+            found |= self._averaged(gradients, small, whole, accumulated=accumulated)
+        return [found[index] for index in range(len(parts))]
+
+    def _averaged(
+        self,
+        gradients: dict[int, Tensor | None],
+        small: Sequence[int],
+        whole: Sequence[Tensor | None],
+        *,
+        accumulated: bool,
+    ) -> dict[int, Tensor | None]:
+        """Return the gradients of parts of parameters, of the mean of the processes' losses.
+
+        Args:
+            gradients: as the pass left them.
+            small: those of which this process's gradient of the whole parameter is known.
+            whole: it.
+            accumulated: whether some were there before the pass.
+        """
+        if accumulated or all(gradient is None for gradient in gradients.values()):
             why = (
                 "with fully_shard a parameter's gradient is known where it is not added to that of an "
                 "earlier backward pass, and not kept back by set_requires_gradient_sync(False)"
             )
             self.skipped.append({"what": "gradients of parameters", "why": why})
-            return [None] * len(parts)
-        factor = self._factor([arrived.get(index) for index in small], [gradients[index] for index in small])
+            return dict.fromkeys(gradients)
+        factor = self._factor(whole, [gradients[index] for index in small])
         if factor == 1:
             return gradients
         self.notes.append(
             f"fully_shard gave the optimiser {factor:g} times the gradient of the mean of the processes' "
             "losses (over gloo it adds gradients up: pytorch#162338); the record has that of the mean"
         )
-        return [None if gradient is None else gradient / factor for gradient in gradients]
+        return {index: None if one is None else one / factor for index, one in gradients.items()}
 
     def _factor(self, whole: Sequence[Tensor | None], parts: Sequence[Tensor | None]) -> float:
         """Return how many times the mean of the whole gradients the parts are."""

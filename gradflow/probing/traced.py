@@ -18,6 +18,7 @@ from gradflow.units.calling import call_model, traceable
 from gradflow.units.classification import Split
 from gradflow.units.finding import require_units, selector
 from gradflow.units.graph import Port
+from gradflow.units.leaves import leaves_as_one
 from gradflow.units.modules import watching
 from gradflow.units.state import preserved_model
 from gradflow.units.tracing import Observer, TracedUnit, UnitTracer
@@ -75,7 +76,7 @@ def traced_forward(
     tracer.inputs = leaves
     with preserved_model(model), preserved_random_state(), torch.enable_grad():
         handling.prepare(model)
-        with watching(model, tracer, selected):
+        with watching(model, tracer, selected), leaves_as_one(model, tracer, handling.admits):
             outputs = call_model(model, called_with)
         require_units(model, tracer, units)
         value = evaluate_loss(outputs, targets, loss)

@@ -75,7 +75,8 @@ class Record:
                 record is never replaced.
 
         Raises:
-            RecordError: if `path` exists and `force` is not given, or it cannot be written.
+            RecordError: if `path` exists and `force` is not given, it cannot be written, or the metadata or
+                the units' numbers are not valid.
         """
         from gradflow.record.storage import write_record
 

@@ -50,7 +50,7 @@ def merge_meta(metas: Sequence[Meta]) -> Meta:
         "gradflow_version": _joined(meta["gradflow_version"] for meta in metas),
         "created": max(meta["created"] for meta in metas),
         "command": commands[0] if len(commands) == 1 else None,
-        "checkpoint": checkpoints[0] if len(checkpoints) == 1 else None,
+        "checkpoint": checkpoints[0] if len(checkpoints) == 1 else _several(checkpoints),
         "loss": {**first["loss"], "value": _mean([meta["loss"]["value"] for meta in metas])},
         "threads": max(meta["threads"] for meta in metas),
         "seeds": seeds,
@@ -61,6 +61,15 @@ def merge_meta(metas: Sequence[Meta]) -> Meta:
         "skipped": distinct(item for meta in metas for item in meta["skipped"]),
         "notes": notes,
     }
+
+
+def _several(checkpoints: Sequence[dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return what stands for several trained networks, none of which is the one file that was measured."""
+    trained = [one for one in checkpoints if one is not None]
+    if len(trained) < len(checkpoints):
+        return None
+    iterations = distinct(one.get("iteration") for one in trained)
+    return {"name": None, "sha256": None, "iteration": iterations[0] if len(iterations) == 1 else None}
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:

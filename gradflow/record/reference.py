@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gradflow.record.metadata import META
+from collections.abc import Sequence
+
+from gradflow.record.metadata import META, Key
 from gradflow.record.schema import SCHEMA_VERSION, TABLES
 
 _PURPOSE = {
@@ -36,9 +38,7 @@ def schema_markdown() -> str:
         "| Key | Type | Meaning |",
         "|---|---|---|",
     ]
-    for key in META:
-        types = " or ".join("null" if kind is type(None) else kind.__name__ for kind in key.types)
-        lines.append(f"| `{key.name}` | {types} | {_cell(key.meaning)} |")
+    lines += _key_rows(META, "")
     for table, columns in TABLES.items():
         lines += ["", f"## `{table}`", "", _PURPOSE[table], "", "| Column | Type | Unit | Meaning |"]
         lines.append("|---|---|---|---|")
@@ -47,6 +47,19 @@ def schema_markdown() -> str:
             for column in columns
         ]
     return "\n".join(lines) + "\n"
+
+
+def _key_rows(keys: Sequence[Key], inside: str) -> list[str]:
+    """Return a row a key, and below it those of what it holds."""
+    rows: list[str] = []
+    for key in keys:
+        path = f"{inside}{key.name}"
+        meaning = key.meaning if key.required else f"{key.meaning} (may be absent)"
+        rows.append(f"| `{path}` | {key.told_types} | {_cell(meaning)} |")
+        rows += _key_rows(key.parts, f"{path}.")
+        if key.each is not None:
+            rows += _key_rows(key.each.parts, f"{path}[].")
+    return rows
 
 
 def _cell(text: str) -> str:

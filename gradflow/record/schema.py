@@ -75,6 +75,27 @@ UNITS = (
         "what h is: identity, projection, padding, scaled, gated, dropout, none or other",
     ),
     Column("post_activation", "string", "", "what f is: identity, relu, layer_norm, batch_norm+relu, …"),
+    Column(
+        "branch_start",
+        "string",
+        "",
+        "operations from x_l to the branch's first weights, each named once: layer_norm+addmm, …; "
+        "normalisation is one written out; null for a named block",
+    ),
+    Column(
+        "branch_end",
+        "string",
+        "",
+        "operations from the branch's last weight to the addition, likewise; mul_by_constant multiplies by "
+        "what has no gradient, a mask or a number",
+    ),
+    Column(
+        "head_start",
+        "string",
+        "",
+        "operations from the last unit's y_l to the first weights behind it, or the loss, as branch_start; "
+        "null for all other units",
+    ),
     Column("batch", "int64", "samples", "batch size"),
     Column("numel", "int64", "elements", "elements of x_l, the whole batch"),
     Column("x_norm", "float64", _NORM, "‖x_l‖, the value at the fork"),
@@ -93,6 +114,14 @@ UNITS = (
     *_per_sample("cancellation", "per sample ⟨b, s⟩ / ‖s‖²; −1 is full cancellation along s"),
     *_per_sample("survival", "per sample ‖s + b‖ / ‖s‖; 0 is full cancellation"),
     Column("zero_samples", "int64", "samples", "samples with ‖s‖ = 0, left out of the two above"),
+    Column("zero_branch_samples", "int64", "samples", "samples with ‖F(x_l)‖ = 0, exactly"),
+    Column(
+        "dropped_samples",
+        "int64",
+        "samples",
+        "samples whose branch is multiplied by 0 behind its last weight by what has no gradient, as "
+        "stochastic depth does; null where such a factor could not be read (activation checkpointing)",
+    ),
     Column("span_end", "int64", "", "L of the span l..L to the end of the run of eq. 3 units; null if none"),
     *_per_sample("span_cancellation", "as cancellation with s = ∂E/∂x_L, b = Σ branch parts of l..L−1"),
     *_per_sample("span_survival", "as survival with s = ∂E/∂x_L, b = Σ branch parts of l..L−1"),
@@ -107,6 +136,13 @@ PARAMETERS = (
     Column("name", "string", "", "qualified parameter name"),
     Column("unit", "int64", "", "unit whose branch or shortcut holds it; null for stem, head and others"),
     Column("numel", "int64", "elements", "elements of the parameter"),
+    Column(
+        "enters",
+        "string",
+        "",
+        "how it enters its unit: adds (a bias) or multiplies (a weight, a scale) in the branch, or shortcut; "
+        "null where that is not told",
+    ),
     Column("norm", "float64", _NORM, "norm of the parameter"),
     Column("grad_norm", "float64", _GRAD, "norm of its gradient; null if it gets none"),
     Column("nonfinite", "int64", "elements", "non-finite elements of the parameter and of its gradient"),

@@ -20,7 +20,9 @@ from gradflow.errors import RecordError
 from gradflow.record.container import Record
 from gradflow.record.files import explained, sha256, write_directory, write_file
 from gradflow.record.metadata import as_json, validate_meta
+from gradflow.record.numbering import validate_units
 from gradflow.record.schema import ALWAYS_WRITTEN, SCHEMA_VERSION, TABLES, Kind, conform, empty
+from gradflow.record.selection import at_iteration, split_iteration
 
 if TYPE_CHECKING:
     from pandas.api.extensions import ExtensionDtype
@@ -57,7 +59,7 @@ def write_record(record: Record, path: Path, *, force: bool = False) -> None:
 
     Raises:
         RecordError: if `path` exists and `force` is not given, it cannot be written, or the record's
-            metadata is incomplete.
+            metadata or its units' numbers are not valid.
     """
     contents = {table: _to_parquet(table, getattr(record, table)) for table in record.written}
     names = {table: table_file(table) for table in contents}
@@ -78,7 +80,7 @@ def rewrite_record(record: Record, path: Path) -> None:
         path: a directory that exists.
 
     Raises:
-        RecordError: if it cannot be written, or the record's metadata is incomplete.
+        RecordError: if it cannot be written, or the record's metadata or its units' numbers are not valid.
     """
     contents = {table: _to_parquet(table, getattr(record, table)) for table in record.written}
     names = {table: f"{table}-{sha256(content)[:16]}.parquet" for table, content in contents.items()}
@@ -96,6 +98,7 @@ def rewrite_record(record: Record, path: Path) -> None:
 def _head(record: Record, names: Mapping[str, str], contents: Mapping[str, bytes]) -> bytes:
     """Return what `record.json` holds."""
     validate_meta(record.meta)
+    validate_units(record.units)
     meta = as_json(record.meta)
     head = {
         "format": FORMAT,
@@ -117,10 +120,20 @@ def _head(record: Record, names: Mapping[str, str], contents: Mapping[str, bytes
 def load_record(path: str | Path) -> Record:
     """Read the record in the directory `path`, without torch.
 
+    Args:
+        path: the directory; of a training run also one iteration, as `runs/mine@0`, `runs/mine@first` or
+            `runs/mine@last`.
+
     Raises:
-        RecordError: if there is none, it is damaged, or a later gradflow wrote it.
+        RecordError: if there is none, it is damaged, a later gradflow wrote it, or it was not measured at
+            that iteration.
     """
-    path = Path(path)
+    folder, iteration = split_iteration(Path(path))
+    record = _load_whole(folder)
+    return record if iteration is None else at_iteration(record, iteration, folder)
+
+
+def _load_whole(path: Path) -> Record:
     head = _read_head(path)
     while True:
         try:
@@ -142,14 +155,15 @@ def is_record(path: Path) -> bool:
 def find_records(path: str | Path) -> list[Path]:
     """Return the records at `path`: itself, or the directories in it that hold one, by name and number.
 
-    A directory that holds only part of a record counts, so that `load_record` can say what it lacks.
+    A directory that holds only part of a record counts, so that `load_record` can say what it lacks. One
+    iteration of a run (`runs/mine@0`) is one record.
 
     Raises:
         RecordError: if there is no such directory, or it cannot be read.
     """
     path = Path(path)
     try:
-        if is_record(path):
+        if is_record(split_iteration(path)[0]):
             return [path]
         inside = [entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
         return sorted(filter(is_record, inside), key=_natural_order)
@@ -167,7 +181,7 @@ def _read_head(path: Path) -> dict[str, Any]:
         raise RecordError(f"no record at '{path}': expected a directory with {METADATA_FILE}; {_HINT}")
     try:
         head = json.loads(_read(path, METADATA_FILE))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"{METADATA_FILE} is not JSON ({error})") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise _damaged(path, f"{METADATA_FILE} does not say that it is a {FORMAT}")
@@ -205,9 +219,15 @@ def _read_table(path: Path, table: str, head: dict[str, Any]) -> pd.DataFrame:
         raise _damaged(path, f"{name} is not the file that was written (its digest differs)")
     try:
         arrow = pq.ParquetFile(io.BytesIO(content)).read()
-        return conform(table, arrow.to_pandas(types_mapper=_PANDAS_TYPES.get))
+        frame = conform(table, arrow.to_pandas(types_mapper=_PANDAS_TYPES.get))
     except (pa.ArrowException, OSError, ValueError, TypeError, RecordError) as error:
         raise _damaged(path, f"{name} cannot be read ({_first_line(error)})") from error
+    if table == "units":
+        try:
+            validate_units(frame)
+        except RecordError as error:
+            raise _damaged(path, str(error)) from error
+    return frame
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -45,6 +46,34 @@ def network_of(model: Any) -> nn.Module:
             kind = type(module).__name__
             raise ProbeError(f"{where} is a {kind}, which {_REFUSED[kind]}")
     return network
+
+
+def refuse_nested(network: nn.Module, recorded: Iterable[nn.Module]) -> None:
+    """Refuse to watch a network of which a part is watched already, or that is a part of such a one.
+
+    Each would trace the other's forward pass, and add up the other's gradients.
+
+    Args:
+        network: what is to be watched.
+        recorded: what is.
+
+    Raises:
+        ProbeError: naming both.
+    """
+    for other in recorded:
+        for whole, part, is_new in ((network, other, False), (other, network, True)):
+            name = next((name for name, module in whole.named_modules() if module is part), None)
+            if name:
+                inner, outer = f"{type(part).__name__} '{name}'", f"{type(whole).__name__}"
+                said = (
+                    f"the {inner} is a part of a {outer} that is being recorded"
+                    if is_new
+                    else f"the {inner} in this {outer} is being recorded"
+                )
+                raise ProbeError(
+                    f"{said} already, and a network and a part of it cannot be recorded at once: a recorder "
+                    f"of the {outer} measures the part's units, too; leave the other gradflow.Recorder first"
+                )
 
 
 def _is_torchs(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from gradflow.record import Record
 from gradflow.record.files import require_replaceable
 from gradflow.record.storage import RECORD_FILES
 from gradflow.recording.logger import Logger
-from gradflow.recording.networks import network_of
+from gradflow.recording.networks import network_of, refuse_nested
 from gradflow.recording.processes import Processes
 from gradflow.recording.scaling import unscaled
 from gradflow.recording.stacking import Stack
@@ -101,6 +102,7 @@ class Recorder:
         self._stack = Stack()
         self._iteration = iteration
         self._watching: OwnPasses | None = None
+        self._owed: tuple[int, str] | None = None
         self._entered = self._inside = False
 
     @property
@@ -131,7 +133,8 @@ class Recorder:
         """Begin to watch.
 
         Raises:
-            ProbeError: if this recorder was entered before, or another is watching the model.
+            ProbeError: if this recorder was entered before, or another is watching the model, a part of it
+                or what it is a part of.
         """
         name = type(self._model).__name__
         if self._entered:
@@ -140,6 +143,7 @@ class Recorder:
             raise ProbeError(
                 f"this {name} is being recorded already; leave the other gradflow.Recorder first"
             )
+        refuse_nested(self._model, _RECORDED)
         if self._whole_job:
             self._job = Processes.of_this_job(self._timeout)
         self._entered = self._inside = True
@@ -163,6 +167,14 @@ class Recorder:
         if self._watching is not None:
             self._watching.remove()
             self._watching = None
+        if error is None and self._owed is not None and not len(self._stack):
+            iteration, why = self._owed
+            warnings.warn(
+                f"gradflow.Recorder measured nothing of {type(self._model).__name__}: in iteration "
+                f"{iteration} and those after it {why}",
+                stacklevel=2,
+            )
+        self._note_owed("no later one was")
         with ExitStack() as stack:  # one that cannot write must not keep the others from it
             if self._job is not None:
                 stack.callback(self._job.close)
@@ -172,8 +184,12 @@ class Recorder:
                 stack.callback(logger.close)
             self.save()
 
-    def step(self) -> None:
+    def step(self, *, skipped: str | None = None) -> None:
         """Count one step; to be called once at the end of each, after `optimizer.step()`.
+
+        Args:
+            skipped: why the step had no backward pass, where that is no mistake. If it was to be measured
+                then the next one is in its place, and a note in the record says so.
 
         Raises:
             ProbeError: if the step was to be measured and could not be, or outside the context.
@@ -181,7 +197,7 @@ class Recorder:
         self._iteration += 1
         if self._watching is None and self._iteration % self._every and self._inside:
             return
-        self._take()
+        self._take(skipped)
         self._watch_if_due()
 
     def save(self) -> None:
@@ -203,7 +219,7 @@ class Recorder:
         return self._job is None or self._job.rank == 0
 
     def _watch_if_due(self) -> None:
-        if self._iteration % self._every:
+        if self._iteration % self._every and self._owed is None:
             return
         weights = {"name": "in training", "sha256": None, "iteration": self._iteration}
         meta = {**self._meta, "checkpoint": weights}
@@ -218,8 +234,11 @@ class Recorder:
         )
         self._watching.install()
 
-    def _take(self) -> None:
+    def _take(self, skipped: str | None) -> None:
         """Take what the step that ends showed, if it was watched.
+
+        Args:
+            skipped: as for `step`.
 
         Raises:
             ProbeError: if nothing was seen, which must not pass in silence; or outside the context.
@@ -229,25 +248,30 @@ class Recorder:
         watching, self._watching = self._watching, None
         if watching is None:
             return
-        record, ran = watching.record, watching.ran
+        record, missing = watching.record, watching.missing
         watching.remove()
         iteration = self._iteration - 1
+        if record is None and skipped is not None:
+            self._owed = self._owed or (iteration, skipped)
+            return
         if record is None:
-            name = type(self._model).__name__
-            what = (
-                f"{name} ran, but no backward() of a loss that depends on it was called"
-                if ran
-                else f"{name} did not run with gradients on"
-            )
             raise ProbeError(
-                f"iteration {iteration} was to be measured, and {what}: call recorder.step() once a step, "
+                f"iteration {iteration} was to be measured, and {missing}: call recorder.step() once a step, "
                 "after loss.backward(), and give the recorder the model that trains"
             )
+        self._note_owed(f"iteration {iteration} was, as the first after it that could be")
         if watching.scale != 1:
             record = unscaled(record, watching.scale)
         self._stack.add(record)
         for logger in self._loggers if self._writes else ():
             logger.measured(iteration, record)
+
+    def _note_owed(self, instead: str) -> None:
+        """Say in the record what was to be measured and was not, and what became of it."""
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            iteration, why = owed
+            self._stack.note(f"iteration {iteration} was to be measured and was not: {why}; {instead}")
 
 
 def _require(every: Any, iteration: Any) -> None:

@@ -19,6 +19,7 @@ class Stack:
         self._records: list[Record] = []
         self._created = ""
         self._sizes: set[int] = set()
+        self._notes: list[str] = []
 
     def __len__(self) -> int:
         return len(self._records)
@@ -29,16 +30,21 @@ class Stack:
         self._sizes.add(record.meta["batch_size"])
         self._records.append(record)
 
+    def note(self, note: str) -> None:
+        """Add what a reader needs to know of the run, whatever is measured in it."""
+        self._notes.append(note)
+
     def whole(self) -> Record:
         """Return everything so far; there must be something."""
-        if len(self._records) > 1:
+        if len(self._records) > 1 or self._notes:
             self._records = [self._stacked()]  # what is stacked need not be stacked again
+            self._notes.clear()
         return self._records[0]
 
     def _stacked(self) -> Record:
         records = self._records
         tables = {name: stack(name, [getattr(record, name) for record in records]) for name in _TABLES}
-        notes = distinct(note for record in records for note in record.meta["notes"])
+        notes = distinct([*(note for record in records for note in record.meta["notes"]), *self._notes])
         if len(self._sizes) > 1:
             sizes = f"batches had {min(self._sizes)} to {max(self._sizes)} samples; the units' rows say which"
             notes = [*(note for note in notes if not note.startswith("batches had ")), sizes]

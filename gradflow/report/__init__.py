@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gradflow.errors import IncompleteReportError
-from gradflow.report.changes import compare_with_first
-from gradflow.report.comparability import find_empty
+from gradflow.report.changes import compare_alike
+from gradflow.report.comparability import find_mixed_versions
+from gradflow.report.emptiness import find_empty
 from gradflow.report.figures import draw_figures
 from gradflow.report.output import write_files
 from gradflow.report.page import render_page
@@ -33,16 +34,19 @@ def write_report(runs: Sequence[Path], out: Path) -> Path:
         The path of the page.
 
     Raises:
-        IncompleteReportError: if a run could not be read (it is damaged, or a later gradflow wrote it), or
-            has no finite number. The page is written all the same, and says so.
+        IncompleteReportError: if a run could not be read (it is damaged, or a later gradflow wrote it), all
+            that a figure draws of it is null, or the records are of different versions. The page is
+            written all the same, and says so.
         RecordError: if there is no run that can be read, a file in the way is not an earlier report's, or
             `out` cannot be written. Nothing is written then.
     """
     loaded, problems = load_usable(runs)
-    problems += find_empty(loaded)
-    changes, refusals = compare_with_first(loaded)
+    problems += [*find_empty(loaded), *find_mixed_versions(loaded)]
+    changes, groups = compare_alike(loaded)
     figures = list(draw_figures(loaded, changes))
-    compared = [*(sentence for change in changes for sentence in change.sentences), *refusals]
+    # What several comparisons have a reservation in common about need not be read again.
+    said = dict.fromkeys(sentence for change in changes for sentence in change.sentences)
+    compared = [*groups, *said]
     files = {PAGE: render_page(loaded, figures, compared, problems).encode(errors="replace")}
     for figure in figures:
         files[f"report/{figure.kind.key}.svg"] = figure.svg

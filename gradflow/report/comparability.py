@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from gradflow.comparison import ASPECTS
 from gradflow.record import Meta
+from gradflow.record.metadata import SAMPLES_COUPLED
 from gradflow.report.runs import Run
 
 BN_MEANING = {
@@ -25,7 +24,6 @@ BN_MEANING = {
         "other, and statements about single samples are exact."
     ),
 }
-_NORMS = ("x_norm", "branch_norm", "sum_norm", "grad_sum_norm", "grad_in_norm")
 _WITHOUT_BN = "Samples do not depend on each other, so statements about single samples are exact."
 
 
@@ -34,6 +32,31 @@ def explain_bn(meta: Meta) -> str:
     if meta["bn"] == "batch" and not meta["samples_coupled"]:
         return _WITHOUT_BN
     return BN_MEANING[meta["bn"]]
+
+
+def explain_notes(meta: Meta) -> list[str]:
+    """Return the record's notes as sentences, without the one that `explain_bn` says in more words."""
+    same = _bare(SAMPLES_COUPLED)
+    return [
+        as_sentence(note)
+        for note in meta["notes"]
+        if _bare(note) != same or explain_bn(meta) != BN_MEANING["batch"]
+    ]
+
+
+def as_sentence(text: str) -> str:
+    """Return `text` with a capital and a full stop; a first word that is a name stays as it is.
+
+    >>> as_sentence("numbers are those of the whole job"), as_sentence("a.pt was trained on cifar10.")
+    ('Numbers are those of the whole job.', 'a.pt was trained on cifar10.')
+    """
+    first = text.split(" ", 1)[0]
+    begun = text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text
+    return begun if begun.endswith((".", "!", "?")) else f"{begun}."
+
+
+def _bare(note: str) -> str:
+    return note.strip().rstrip(".").casefold()
 
 
 def find_differences(runs: Sequence[Run]) -> list[str]:
@@ -53,16 +76,7 @@ def find_mixed_versions(runs: Sequence[Run]) -> list[str]:
     if len(set(versions)) < 2:
         return []
     told = "; ".join(f"{one} in {_names(runs, versions, one)}" for one in dict.fromkeys(versions))
-    return [f"The records are of different versions: {told}. What an older one lacks is null."]
-
-
-def find_empty(runs: Sequence[Run]) -> list[str]:
-    """Return in words which runs have no finite norm at all, so that figures of them show nothing."""
-    return [
-        f"{run.label} has no finite norm in any unit of its last iteration: nothing of it can be drawn"
-        for run in runs
-        if not np.isfinite(run.network.units[list(_NORMS)].to_numpy(float)).any()
-    ]
+    return [f"the records are of different versions: {told}; what an older one lacks is null"]
 
 
 def _names(runs: Sequence[Run], values: Sequence[str], value: str) -> str:

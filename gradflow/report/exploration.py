@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from gradflow.plots.style import diverging_colours
 from gradflow.report.quantising import Scale, quantise
 from gradflow.report.runs import Run
 
@@ -69,7 +70,8 @@ def explore(runs: Sequence[Run]) -> dict[str, Any]:
     """Return what the view reads, ready for JSON.
 
     Returns:
-        `quantities`: what can be chosen. `runs`: of each its `key` (in links), `label`, `colour` (a
+        `diverging`: colours of a scale with a middle, on light and on dark ground. `quantities`: what can
+        be chosen. `runs`: of each its `key` (in links), `label`, `colour` (a
         variable of the page's style), `dash`, `iterations`, how many were `measured`, `units` (what each
         is), `ranges` (what the first and the last code of each quantity mean), and `codes`: little-endian
         16-bit codes by quantity, unit and iteration, gzipped, in base64.
@@ -77,6 +79,7 @@ def explore(runs: Sequence[Run]) -> dict[str, Any]:
     folders = Counter(run.folder for run in runs)
     cells = sum(len(run.network.history) for run in runs)
     return {
+        "diverging": {"light": diverging_colours("light"), "dark": diverging_colours("dark")},
         "quantities": [
             {name: getattr(quantity, name) for name in ("column", "title", "symbol", "scale", "middle")}
             for quantity in QUANTITIES

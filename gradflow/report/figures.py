@@ -24,6 +24,7 @@ class FigureKind:
         caption: how to read it.
         applies: whether a network has what it shows; without one there is no such figure.
         panels: whether each network has a panel of its own.
+        numbers: where its numbers are to be read, for those who do not see it.
     """
 
     key: str
@@ -32,6 +33,7 @@ class FigureKind:
     caption: str
     applies: Callable[[plots.Network], bool] = lambda _: True
     panels: bool = False
+    numbers: str = "The numbers are in the tables of units below."
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ KINDS = (
         "of the last iteration.",
         applies=lambda network: network.over_time is not None,
         panels=True,
+        numbers="Loss and error are in the tables of training steps below; the norms and shares of each "
+        "iteration are in the interactive view, and those of the last one in the tables of units.",
     ),
     FigureKind(
         "gradient-norm",
@@ -117,6 +121,8 @@ KINDS = (
         "passed, and deep networks start out near the identity. Drawn for runs that meet the conditions.",
         applies=lambda network: bool(network.units["predicted_branch_share"].notna().any()),
         panels=True,
+        numbers="The norms that make the shares are in the tables of units below, and the prediction in "
+        "those of theory beside measurement.",
     ),
     FigureKind(
         "checks",
@@ -125,6 +131,8 @@ KINDS = (
         "Each check's error over the largest that rounding explains: left of the line at 1 it holds. "
         "Within a row, spans nearer to the loss lie lower. Where a network is not of a statement's form it "
         "need not hold; how far it is off is a finding. An error of 0, or none at all, lies on the edge.",
+        applies=lambda network: len(network.checks) > 0,
+        numbers="The worst of each statement's numbers are in the tables of equation checks below.",
     ),
     FigureKind(
         "parameters",
@@ -132,6 +140,7 @@ KINDS = (
         "gradient norm of every parameter tensor in the model's order",
         "Every parameter tensor, stem and head included.",
         panels=True,
+        numbers="The numbers are in the tables of parameters below.",
     ),
     FigureKind(
         "spectrum",
@@ -142,6 +151,7 @@ KINDS = (
         "whose singular values are all 1 passes every signal and every gradient on unchanged.",
         applies=lambda network: len(network.jacobians) > 0,
         panels=True,
+        numbers="The numbers are in the tables of Jacobians and of singular values below.",
     ),
     FigureKind(
         "paths",
@@ -151,6 +161,7 @@ KINDS = (
         "at x₀ along one path of length k; right, C(n, k) times that, over the sum of all lengths (Veit et "
         "al. 2016). It is a sum of norms: paths that cancel each other count in full.",
         applies=lambda network: len(network.paths) > 0,
+        numbers="The numbers are in the tables of paths below.",
     ),
     FigureKind(
         "lesions",
@@ -160,6 +171,7 @@ KINDS = (
         "are pairs of units that exchange places; Kendall’s τ is 1 for the units’ own order.",
         applies=lambda network: len(network.lesions) > 0,
         panels=True,
+        numbers="The numbers are in the tables of lesions below.",
     ),
 )
 
@@ -169,25 +181,33 @@ def draw_figures(runs: Sequence[Run], changes: Sequence[Change] = ()) -> Iterato
 
     Args:
         runs: the report's.
-        changes: comparisons of runs with the first one.
+        changes: comparisons of runs with the first one of those that were measured alike.
     """
     for kind in KINDS:
         shown = [run for run in runs if kind.applies(run.network)]
         if shown:
             yield _drawn(kind, shown)
         if kind.key == "gradient-norm" and changes:
-            yield _drawn(_changes_kind(changes), [runs[change.index] for change in changes])
+            yield _drawn(changes_kind(changes), [runs[change.index] for change in changes])
 
 
-def _changes_kind(changes: Sequence[Change]) -> FigureKind:
+def changes_kind(changes: Sequence[Change]) -> FigureKind:
     """Return the kind of figure that shows comparisons, whatever networks it is given."""
     compared = [change.compared for change in changes]
+    baselines = dict.fromkeys(each.baseline for each in compared)
+    banded = any(each.comparison.units["low"].notna().any() for each in compared)
     return FigureKind(
         "changes",
         lambda _: plots.plot_changes(compared),
-        f"gradient norm of each run over that of {compared[0].baseline}, by unit",
-        "Each run's gradient norm over the first run's, unit by unit. The band holds all units at once with "
-        "95 %: where it is clear of the line along 1, repetitions do not explain the change.",
+        f"gradient norm of each run over that of {' or '.join(baselines)}, by unit",
+        "Each run's gradient norm over that of the first run that was measured alike, unit by unit. "
+        + (
+            "A band holds all units at once with 95 %: where it is clear of the line along 1, the "
+            "repetitions that it is over do not explain the change. Fewer than ten have none."
+            if banded
+            else "There is no band: fewer than ten repetitions cannot say what chance explains."
+        ),
+        numbers="The norms that are divided are in the tables of units below; gradflow diff prints ratios.",
     )
 
 
@@ -198,6 +218,6 @@ def _drawn(kind: FigureKind, having: Sequence[Run]) -> DrawnFigure:
     names = ", ".join(run.label for run in shown)
     svg = plots.figure_to_svg(figure)
     figure.set_layout_engine("none")  # laid out once; the second time would take as long again
-    alt = f"Figure: {kind.shows}; {names}. The numbers are in the tables below."
+    alt = f"Figure: {kind.shows}; {names}. {kind.numbers}"
     png, pdf = plots.figure_to_png(figure), plots.figure_to_pdf(figure)
     return DrawnFigure(kind, svg, png, pdf, inline_svg(svg, kind.key, alt), remark)

@@ -6,10 +6,11 @@ the number of elements.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 
 import numpy as np
+import pandas as pd
 
 from gradflow.findings import Measured, Row, describe_flow, describe_troubles
 from gradflow.report.path_findings import describe_lesions, describe_paths, describe_spectrum
@@ -41,13 +42,11 @@ def compare_runs(runs: Sequence[Run]) -> list[str]:
     growing = [(run, whole) for run in runs if np.isfinite((whole := _measured(run).whole)["growth"])]
     if len(growing) < 2:
         return []
-
-    def steepness(pair: tuple[Run, Row]) -> float:
-        return abs(float(np.log(pair[1]["growth"])))
-
-    steepest, flattest = max(growing, key=steepness), min(growing, key=steepness)
-    extremes = f"most in {_change(*steepest)}, least in {_change(*flattest)}"
-    sentences = [f"Along depth the gradient norm changes {extremes}."]
+    in_all, a_unit = _extremes(growing, "ratio", _in_all), _extremes(growing, "growth", _a_unit)
+    sentences = [
+        f"From the last unit's output to the first's input, the gradient norm changes {in_all}.",
+        f"By the factor a unit that is fitted along depth, it changes {a_unit}.",
+    ]
     shares = [
         (run, share) for run in runs if np.isfinite(share := _measured(run).whole["backward_shortcut_share"])
     ]
@@ -60,8 +59,19 @@ def compare_runs(runs: Sequence[Run]) -> list[str]:
     return sentences
 
 
-def _change(run: Run, whole: Row) -> str:
-    return f"{run.label} ({times(whole['growth'])} a unit towards the input, {times(whole['ratio'])} in all)"
+def _extremes(growing: Sequence[tuple[Run, Row]], column: str, told: Callable[[Row], str]) -> str:
+    """Return in which run `column` is farthest from 1, and in which nearest."""
+    by_change = sorted(growing, key=lambda pair: abs(float(np.log(pair[1][column]))))
+    (flattest, least), (steepest, most) = by_change[0], by_change[-1]
+    return f"most in {steepest.label} ({told(most)}), least in {flattest.label} ({told(least)})"
+
+
+def _in_all(whole: Row) -> str:
+    return f"{times(whole['ratio'])} in all"
+
+
+def _a_unit(whole: Row) -> str:
+    return f"{times(whole['growth'])} a unit towards the input, R² {number(whole['r_squared'], 2)}"
 
 
 def _equations(run: Run) -> list[str]:
@@ -79,16 +89,30 @@ def _equations(run: Run) -> list[str]:
     ]
     findings = checks[~expected]
     if len(findings):
-        kept = int(findings["holds"].fillna(value=False).sum())
         reasons = ", ".join(str(reason) for reason in findings["finding"].dropna().unique()[:4])
-        error = findings["error"].median()
-        size = f" by {number(error)} of their terms in the median" if np.isfinite(error) else ""
         sentences.append(
             f"{len(findings)} more were measured where the network is not of that form ({reasons}): "
-            f"{kept} of them hold all the same, the rest are off{size}. "
-            "These are findings, not failures."
+            f"{_outcome(findings)}. These are findings, not failures."
         )
     return sentences
+
+
+def _outcome(findings: pd.DataFrame) -> str:
+    """Return how many of the checks hold, are off, by how much in the median, and could not be compared."""
+    holds = findings["holds"].fillna(value=False)
+    off = findings.loc[~holds & findings["error"].notna(), "error"]
+    kept, lost = int(holds.sum()), len(findings) - int(holds.sum()) - len(off)
+    outcomes = {
+        f"hold{'s' if kept == 1 else ''} all the same": kept,
+        f"{'is' if len(off) == 1 else 'are'} off by {number(off.median())} of its terms"
+        + (" in the median" if len(off) > 1 else ""): len(off),
+        "could not be compared": lost,
+    }
+    if len(findings) == 1:
+        return f"it {next(words for words, count in outcomes.items() if count)}"
+    return ", ".join(
+        f"{count if count < len(findings) else 'all'} {words}" for words, count in outcomes.items() if count
+    )
 
 
 def _measured(run: Run) -> Measured:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gradflow.record import TABLES, Column
 from gradflow.report.runs import Run
+from gradflow.report.typesetting import typeset
 from gradflow.statistics import summarise_checks
 from gradflow.theory import LAWS
 
@@ -49,6 +50,9 @@ _CHECKS = (
     ("finding", "finding", "why it need not hold, or is not compared", True),
 )
 
+
+_FORMULAS = ("formula", "title", "statement")
+"""Columns whose texts are this package's own, with formulas in them."""
 
 _THEORY = (
     ("title", "what", "what is measured", True),
@@ -90,7 +94,12 @@ class Table:
 
     def rows(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield each row's verdict (or nothing) and its cells."""
-        columns = [_cells(self.frame[head.column]) for head in self.heads]
+        columns = [
+            list(map(typeset, _cells(self.frame[head.column])))
+            if head.column in _FORMULAS
+            else _cells(self.frame[head.column])
+            for head in self.heads
+        ]
         verdicts = self.verdicts or [""] * len(self.frame)
         yield from zip(verdicts, zip(*columns, strict=True), strict=True)
 
@@ -118,12 +127,12 @@ def comparison_table(runs: Sequence[Run]) -> Table:
 
 def unit_table(run: Run) -> Table:
     """Return the units of `run`, averaged."""
-    return Table(_heads("units", run.network.units), run.network.units)
+    return Table(heads_of("units", run.network.units), run.network.units)
 
 
 def parameter_table(run: Run) -> Table:
     """Return the parameters of `run`, averaged."""
-    return Table(_heads("parameters", run.network.parameters), run.network.parameters)
+    return Table(heads_of("parameters", run.network.parameters), run.network.parameters)
 
 
 def other_tables(run: Run) -> list[tuple[str, Table]]:
@@ -132,7 +141,7 @@ def other_tables(run: Run) -> list[tuple[str, Table]]:
     for name in ("jacobians", "singular_values", "paths", "lesions"):
         frame = getattr(run.network, name)
         if len(frame):
-            found.append((name.replace("_", " ").capitalize(), Table(_heads(name, frame), frame)))
+            found.append((name.replace("_", " ").capitalize(), Table(heads_of(name, frame), frame)))
     return found
 
 
@@ -174,7 +183,8 @@ def _summary_heads(frame: pd.DataFrame) -> list[Head]:
     ]
 
 
-def _heads(table: str, frame: pd.DataFrame) -> list[Head]:
+def heads_of(table: str, frame: pd.DataFrame) -> list[Head]:
+    """Return the columns of a record's `table` that `frame` has a value in, keys apart."""
     # What is null in every row only hides the rest; keys are constant after averaging.
     return [
         Head(column.name, column.name, _meaning(column), text=column.kind == "string")

@@ -6,14 +6,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
+from gradflow.report.typesetting import typeset
 from gradflow.theory import AGREES, DISAGREES, LAWS, NEAR, OUTSIDE, UNDECIDED
 from gradflow.theory.verdicts import LEAST_SEEDS
 from gradflow.wording import format_number as number
 
 
-def describe_theory(verdicts: pd.DataFrame) -> Iterator[str]:
+def describe_theory(verdicts: pd.DataFrame) -> Iterator[Markup]:
     """Yield a sentence for each prediction whose conditions the run meets; the table has the others too.
+
+    The sentences are HTML, with formulas typeset.
 
     Args:
         verdicts: `theory.compare` of the run's record.
@@ -31,7 +35,7 @@ def describe_theory(verdicts: pd.DataFrame) -> Iterator[str]:
         where = f" in stages {rows[0]['stage']} to {rows[-1]['stage']}" if len(rows) > 1 else ""
         above = {"=": "", ">": "above ", "<": "below "}[law.relation]
         predicted = f"{above}{number(float(part['predicted'].iloc[0]))}"
-        yield (
+        yield typeset(
             f"Theory: {law.title} is predicted to be {predicted} ({law.source}); measured {measured}{where}. "
             f"{_verdict(part)}"
         )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gradflow.record import Meta, Record
+from gradflow.repetitions import find_repetitions
 from gradflow.theory.laws import Setting
 from gradflow.theory.preactivation import UNIT_KINDS, UnitKind
 from gradflow.theory.published import LAWS
@@ -40,7 +41,7 @@ def setting_of(meta: Meta, units: pd.DataFrame) -> dict[str, Any]:
     identities = bool((units["shortcut"] == "identity").any())
     return {
         "architecture": architecture,
-        "shortcut": options.get("shortcut") or ("identity" if identities else "other"),
+        "shortcut": str(options.get("shortcut") or ("identity" if identities else "other")),
         "trained": meta["checkpoint"] is not None or bool((units["iteration"].fillna(0) > 0).any()),
         "bn": meta["bn"],
     }
@@ -65,8 +66,10 @@ def compare(record: Record) -> pd.DataFrame:
     """
     setting = setting_of(record.meta, record.units)
     kind = unit_kind(record)
+    networks = find_repetitions(record).of == "networks"
     rows = [
-        {"seed": seed, "batch_index": batch, "iteration": 0, **row}
+        # Of one network, seeds are batches, and their mean is one measurement.
+        {"seed": seed if networks else 0, "batch_index": batch, "iteration": 0, **row}
         for (seed, batch), units in record.units.groupby(["seed", "batch_index"], dropna=False, sort=False)
         for row in _pass_rows(units, setting, kind)
     ]

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from gradflow.repetitions import ENOUGH
 from gradflow.statistics import aggregate
 from gradflow.theory.laws import Law
 
 CLOSE = 0.1
 """The predictions say ≈ and leave out finite width: so far off, relatively, is still said to be close."""
 
-LEAST_SEEDS = 10
+LEAST_SEEDS = ENOUGH
 """Over which a prediction about an ensemble of networks is judged; batches of one are not more of it."""
 
 AGREES = "agrees"

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gradflow.errors import ProbeError
+from gradflow.units.submodules import submodules
 
 
 def eager(model: nn.Module) -> nn.Module:
@@ -18,7 +19,7 @@ def eager(model: nn.Module) -> nn.Module:
             function mode sees inside.
     """
     model = getattr(model, "_orig_mod", model)
-    for name, module in model.named_modules():
+    for name, module in submodules(model):
         # Looked up where they would be set: asking a module for what it lacks is slow.
         compiled = vars(module).get("_compiled_call_impl") is not None or "_orig_mod" in module._modules  # noqa: SLF001
         if compiled or isinstance(module, torch.jit.ScriptModule):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from gradflow.units.graph import Port, between
 from gradflow.units.hidden import noticing_hidden_code
 from gradflow.units.naming import ParameterNames
+from gradflow.units.submodules import submodules
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
 
 
@@ -41,7 +42,7 @@ def watching(
         tracer.names = ParameterNames(model)
         if begun:
             tracer.running.append("")
-        for name, module in model.named_modules():
+        for name, module in submodules(model):
             if begun and module is model:
                 continue
             if name in blocks or _may_add(module):
@@ -66,7 +67,7 @@ def _may_add(module: nn.Module) -> bool:
 def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
     """Yield the outermost modules that are selected."""
     chosen: list[str] = []
-    for name, _ in model.named_modules():
+    for name, _ in submodules(model):
         if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
             chosen.append(name)
             yield name

@@ -77,11 +77,12 @@ def _operation(name: str) -> str:
 def words_for(nodes: Iterable[Node]) -> list[str]:
     """Return what each of `nodes` computes, in words such as 'batch_norm'; moving values is nothing."""
     names = [operation(node) for node in nodes]
-    return [
-        NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        for name in names
-        if name not in LAYOUT
-    ]
+    return [_word(name) for name in names if name not in LAYOUT]
+
+
+@lru_cache(maxsize=1024)
+def _word(name: str) -> str:
+    return NORMALISATION.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def function_name(nodes: list[Node]) -> str:
@@ -104,8 +105,14 @@ def projections(nodes: Iterable[Node], values: Collection[Node]) -> list[Node]:
     ]
 
 
-def is_product_of_values(node: Node, values: Collection[Node]) -> bool:
-    """Whether `node` multiplies two values of the forward pass, as attention's scores are made."""
+def is_product_of_values(node: Node, values: Collection[Node] | None = None) -> bool:
+    """Whether `node` multiplies two values of the forward pass, as attention's scores are made.
+
+    Args:
+        node: any.
+        values: what a walk says that values are; None where there was none, so that all is one but for
+            a parameter itself.
+    """
     return operation(node) in {"Bmm", "Mm"} and _reads_two(node, values)
 
 
@@ -114,14 +121,15 @@ def is_gated(node: Node, values: Collection[Node]) -> bool:
     return operation(node) in SCALING and _reads_two(node, values)
 
 
-def _reads_two(node: Node, values: Collection[Node]) -> bool:
-    return all(origin in values and not is_made_of_leaves(origin) for origin, _ in node.next_functions)
-
-
-def is_made_of_leaves(node: Node | None) -> bool:
-    """Whether nothing but a parameter, moved about or looked up, goes into `node`."""
-    if node is None:
+def _reads_two(node: Node, values: Collection[Node] | None) -> bool:
+    origins = [origin for origin, _ in node.next_functions]
+    if values is not None and not all(origin in values for origin in origins):
         return False
+    return all(origin is not None and not is_made_of_leaves(origin) for origin in origins)
+
+
+def is_made_of_leaves(node: Node) -> bool:
+    """Whether nothing but a parameter, moved about or looked up, goes into `node`."""
     while not is_leaf(node):
         origins = [origin for origin, _ in node.next_functions if origin is not None]
         if len(origins) != 1 or operation(node) not in LAYOUT | {"Embedding"}:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from gradflow.units.submodules import submodules
+
 
 @contextmanager
 def preserved_model(model: nn.Module) -> Iterator[None]:
@@ -15,7 +17,7 @@ def preserved_model(model: nn.Module) -> Iterator[None]:
 
     Batch normalisation writes its running statistics in every training-mode forward pass.
     """
-    modules = list(model.modules())
+    modules = [module for _, module in submodules(model)]
     modes = [module.training for module in modules]
     buffers = [
         (module, name, buffer)

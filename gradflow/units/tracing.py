@@ -88,6 +88,7 @@ class UnitTracer(TorchFunctionMode):
         self._selected = selected
         self._overrides = dict(overrides or {})
         self._special = COMBINATIONS.keys() | set(self._overrides)
+        self._totals: set[Node] = set()
         self._uses: dict[tuple[Node, int], int] = {}
         self._weights = WeightUses()
         self._activation: list[str] = []
@@ -117,11 +118,20 @@ class UnitTracer(TorchFunctionMode):
                 self._note_hidden(*operands)
         used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
         result = func(*args, **kwargs)
+        self.saw(used, result)
+        return result
+
+    def saw(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
+        """Take notice of an operation that is no addition.
+
+        Args:
+            used: the tensors that went into it, and where each came from before it ran.
+            result: what came out.
+        """
         if _has_history(result):
             self._count_uses(used, result)
             if self._followed and isinstance(result, Tensor):
                 self._follow_activation(self._followed, result)
-        return result
 
     def found(self, unit: TracedUnit, total: Tensor) -> None:
         """Keep a unit, and learn from its fork what the unit before it does after its addition."""
@@ -133,11 +143,13 @@ class UnitTracer(TorchFunctionMode):
             previous.post_activation = function_name(nodes) if follows else "other"
             self._activation = [node.name() for node in nodes] if follows else []
         self.units.append(unit)
+        self._totals.add(unit.total.node)
         self._followed = [unit.total.node] if self._activation else None
         self.observer.total(unit, total.detach())
 
     def forget_graph(self) -> None:
         """Drop what refers to the autograd graph beyond the units themselves."""
+        self._totals.clear()
         self._uses.clear()
         self.unchanged.clear()
         self._weights.clear()
@@ -287,11 +299,7 @@ class UnitTracer(TorchFunctionMode):
         Streams take turns (language and vision, say), so another's layers may have run after x_l
         was made, and be above the fork in the graph, though x_l does not go into them.
         """
-        elsewhere = {
-            unit.total.node
-            for unit in self.units
-            if unit.total.node in walk.reached and unit.total.node not in split.interior
-        }
+        elsewhere = (walk.reached.keys() & self._totals) - split.interior
         if not elsewhere:
             return split
         own = walk.parameters_short_of(elsewhere)

@@ -24,21 +24,26 @@ CONTRAST = """() => {
             .map((part) => (part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
         return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2];
     };
+    const networks = [...Array(8).keys()].map((number) => `--network-${number}`);
     const contrast = (one, other) => {
         const [low, high] = [luminance(one), luminance(other)].sort((a, b) => a - b);
         return (high + 0.05) / (low + 0.05);
     };
+    const lines = Math.min(...networks.flatMap((name) =>
+        ['--paper', '--band', '--page'].map((ground) => contrast(name, ground))));
     return Object.fromEntries(['--ink', '--muted', '--link', '--alarm', '--good', '--finding', '--grid'].map(
-        (name) => [name, Math.min(contrast(name, '--page'), contrast(name, '--paper'))]));
+        (name) => [name, Math.min(contrast(name, '--page'), contrast(name, '--paper'))],
+    ).concat([['lines', lines]]));
 }"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_in_both_schemes(scheme: str, page: Path, open_page: Open) -> None:
-    """Every colour of text stands out from its ground as WCAG 2.1 asks for: 4.5 to 1."""
+    """Every colour of text stands out from its ground as WCAG 2.1 asks for: 4.5 to 1, of lines 3 to 1."""
     view = open_page(page, color_scheme=scheme).explore()
     contrast = view.evaluate(CONTRAST)
     assert contrast.pop("--grid") < 4.5
+    assert contrast.pop("lines") >= 3
     assert min(contrast.values()) >= 4.5, contrast
     ground = [
         int(part)

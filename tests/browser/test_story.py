@@ -15,6 +15,25 @@ WIDER = """() => [...document.querySelectorAll('.scroll')].filter((one) =>
     one.scrollWidth > document.documentElement.clientWidth + 1).map((one) => one.ariaLabel)"""
 
 
+BROKEN = """() => {
+    // Words with a digit whose characters stand in more than one line.
+    const found = [];
+    const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode;
+        if (node.parentElement.closest('svg, math, code, style')) continue;
+        for (const word of node.data.matchAll(/[^ \\n\\u2013\\/-]*\\d[^ \\n\\u2013\\/-]*/g)) {
+            const range = document.createRange();
+            range.setStart(node, word.index);
+            range.setEnd(node, word.index + word[0].length);
+            const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+            if (lines.size > 1) found.push(word[0]);
+        }
+    }
+    return found;
+}"""
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write the story of three analyses."""
@@ -61,3 +80,28 @@ def test_print_is_whole(story: Path, open_page: Open) -> None:
     view.emulate_media(media="print")
     assert view.evaluate("document.documentElement.scrollWidth") <= 718
     assert view.evaluate(WIDER) == []
+
+
+@pytest.mark.parametrize("width", [640, 718, 760])
+def test_print_breaks_no_number(width: int, story: Path, open_page: Open) -> None:
+    """A number, and what stands in a bracket, is in one line; nothing is cut off."""
+    view = open_page(story, viewport={"width": width, "height": 1000}).page
+    view.emulate_media(media="print")
+    assert view.evaluate(BROKEN) == []
+    assert view.evaluate("document.documentElement.scrollWidth") <= width
+    view.add_style_tag(content="@media print { td, td * { overflow-wrap: anywhere !important } }")
+    assert len(view.evaluate(BROKEN)) > 0, "a control"
+
+
+def test_scripts_of_formulas_stand_at_their_letters(story: Path, open_page: Open) -> None:
+    """λᵏ is no higher than its line; a prime and a subscript are beside their letter."""
+    view = open_page(story).page
+    power = view.locator("#shortcuts p math:has(msup)").first
+    above = "(one) => one.getBoundingClientRect()"
+    base, script = (power.locator(f"msup > :nth-child({place})").evaluate(above) for place in (1, 2))
+    size = power.evaluate("(one) => parseFloat(getComputedStyle(one).fontSize)")
+    assert 0.15 * size < base["bottom"] - script["bottom"] < 0.7 * size
+    primed = view.locator("#shortcuts msub").filter(has_text="′").first
+    assert primed.text_content() == "h′i"
+    letter, prime = (primed.locator(f"mrow > :nth-child({place})").first.evaluate(above) for place in (1, 2))
+    assert abs(prime["left"] - letter["right"]) < letter["width"]

@@ -19,9 +19,9 @@ from gradflow.record import Record
 
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[str, str]:
-    """Two records of three seeds each."""
+    """Two records of ten seeds each."""
     for name, growth in (("one", 1.0), ("other", 1.1)):
-        seeds = [make_record(stages=(3, 3), growth=growth, seed=seed) for seed in range(3)]
+        seeds = [make_record(stages=(3, 3), growth=growth, seed=seed, checks=False) for seed in range(10)]
         Record.concat(seeds).save(tmp_path / name)
     return str(tmp_path / "one"), str(tmp_path / "other")
 
@@ -32,13 +32,14 @@ def test_diff_prints_a_table_that_fits_and_says_it_in_words(cli: Any, runs: tupl
     assert result.status == 0
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     assert "A: one, B: other" in result.stdout
-    assert "From the last unit to the first" in result.stdout
+    assert "From the last unit's output to the first's input" in " ".join(result.stdout.split())
+    assert "over 10 seeds, pair by pair" in result.stdout
 
 
 def test_diff_folds_many_units_into_stages(cli: Any, tmp_path: Path) -> None:
     """Eighty units make two lines, with the changes' range; --all-units has them all."""
     for name, factor in (("a", 1.0), ("b", 4.0)):
-        seeds = [make_record(stages=(40, 40), seed=seed) for seed in range(3)]
+        seeds = [make_record(stages=(40, 40), seed=seed, checks=False) for seed in range(10)]
         record = Record.concat(seeds)
         record.units["grad_in_norm"] *= factor
         record.save(tmp_path / name)
@@ -57,7 +58,9 @@ def test_diff_for_machines(cli: Any, runs: tuple[str, str]) -> None:
     """JSON holds everything, null for what there is not; CSV the units."""
     document = json.loads(cli("diff", *runs, "--format", "json").stdout)
     assert document["runs"] == ["one", "other"]
-    assert document["repetitions"] == [3, 3]
+    assert document["repetitions"] == [10, 10]
+    assert document["over"] == ["10 seeds", "10 seeds"]
+    assert document["decides"] is True
     assert len(document["units"]) == 6
     assert set(document["summary"]) == {"a", "b", "change", "low", "high", "p_value"}
     table = pd.read_csv(StringIO(cli("diff", *runs, "--format", "csv").stdout))

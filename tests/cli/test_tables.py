@@ -18,6 +18,7 @@ from gradflow.cli.tables import (
 )
 from gradflow.cli.unit_table import UNITS_AT_MOST, typical_units, units_caption, units_table
 from gradflow.record import conform
+from gradflow.statistics import depth_trends
 
 
 def units(count: int, seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
@@ -35,6 +36,7 @@ def units(count: int, seeds: tuple[int, ...] = (0,)) -> pd.DataFrame:
                 "shortcut": "projection",
                 "x_norm": 12345.678,
                 "grad_in_norm": 1.0 + unit + seed,
+                "grad_out_norm": 2 * (1.0 + unit + seed),
                 "grad_shortcut_norm": 4e-11,
                 "grad_branch_norm": 2e-11,
                 "backward_cosine": -0.5,
@@ -92,9 +94,11 @@ def test_unit_row_has_the_numbers(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_stage_row_has_the_ratio(capsys: pytest.CaptureFixture[str]) -> None:
-    """A stage's row compares the gradient at its first unit with the one at its last."""
+    """A stage's row sets the gradient at its first unit's output against its last's, as findings do."""
     row = printed(capsys, units_table(typical_units(units(90))))[1].split()
-    assert row == ["0", "0", "to", "29", "1", "30", "0.0333", "0.5", "-0.500"]
+    assert row == ["0", "0", "to", "29", "2", "60", "0.0333", "0.5", "-0.500"]
+    stages = depth_trends(units(90))
+    assert stages["ratio"].iloc[0] == pytest.approx(1 / 30)
 
 
 def test_several_seeds_are_shown_by_their_median(capsys: pytest.CaptureFixture[str]) -> None:

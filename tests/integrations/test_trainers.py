@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.precision import MixedPrecision
 from small_networks import Chain, labels, rows, seeded
 from torch import Tensor, nn
@@ -66,18 +67,19 @@ def probed(model: nn.Module, batch: int, divisor: float = 1.0) -> np.ndarray:
 class Classifier(pl.LightningModule):
     """Trains a chain of residual units."""
 
-    def __init__(self) -> None:
+    def __init__(self, skips: int = -1) -> None:
         super().__init__()
         self.net = seeded(Chain)
         self.fails_at = -1
+        self.skips = skips
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
 
-    def training_step(self, batch: Any, index: int) -> Tensor:
+    def training_step(self, batch: Any, index: int) -> Tensor | None:
         if index == self.fails_at:
             raise ZeroDivisionError("in the middle of an epoch")
-        return F.cross_entropy(self(batch[0]), batch[1])
+        return None if index == self.skips else F.cross_entropy(self(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -155,6 +157,85 @@ def test_lightning_with_a_named_module_that_goes_on_and_fails(tmp_path: Path) ->
         fit(Classifier(), tmp_path, with_lightning.RecorderCallback(module="network"))
     with pytest.raises(ProbeError, match="training has not begun"):
         _ = with_lightning.RecorderCallback().record
+
+
+@pytest.mark.usefixtures("_quiet_lightning")
+def test_lightning_that_skips_a_batch(tmp_path: Path) -> None:
+    """Where `training_step` returns None the next step is measured; a network that never runs is an error."""
+    callback = with_lightning.RecorderCallback(module="net", every=3, out=tmp_path / "run")
+    trainer = fit(Classifier(skips=3), tmp_path, callback)
+    assert trainer.global_step == 6
+    assert callback.record.steps["iteration"].tolist() == [0, 4]
+    notes = gradflow.load_record(tmp_path / "run").meta["notes"]
+    assert any(
+        "iteration 3 was to be measured and was not: training_step returned None; iteration 4 was" in note
+        for note in notes
+    )
+    model = Classifier()
+    model.other = seeded(Chain)
+    with pytest.raises(ProbeError, match="iteration 0 was to be measured, and Chain did not run"):
+        fit(model, tmp_path, with_lightning.RecorderCallback(module="other"))
+
+
+class TwoOptimizers(pl.LightningModule):
+    """Trains two networks by hand, each with an optimiser of its own; the second in some batches only.
+
+    Args:
+        second: trains in the batches that this divides.
+    """
+
+    def __init__(self, second: int = 1) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.first, self.second = seeded(Chain), seeded(Chain, seed=1)
+        self.every_second = second
+
+    def training_step(self, batch: Any, index: int) -> None:
+        for number, network in enumerate((self.first, self.second)):
+            if number == 0 or (index + 1) % self.every_second == 0:
+                optimizer = self.optimizers()[number]
+                optimizer.zero_grad()
+                self.manual_backward(F.cross_entropy(network(batch[0]), batch[1]))
+                optimizer.step()
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        return [torch.optim.SGD(network.parameters(), lr=0.1) for network in (self.first, self.second)]
+
+
+@pytest.mark.usefixtures("_quiet_lightning")
+def test_lightning_with_manual_optimisation(tmp_path: Path) -> None:
+    """Iterations are batches, however many optimisers step in one, and go on as such from a checkpoint."""
+    every_two = ModelCheckpoint(tmp_path, every_n_train_steps=4, save_top_k=-1, filename="at-{step}")
+    callback = with_lightning.RecorderCallback(module="second", every=2)
+    trainer = fit(TwoOptimizers(), tmp_path, callback, every_two, enable_checkpointing=True)
+    assert trainer.global_step == 12
+    assert callback.record.steps["iteration"].tolist() == [0, 2, 4]
+    again = with_lightning.RecorderCallback(module="second", every=1)
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, callbacks=[again], default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(TwoOptimizers(), DataLoader(Samples(), SIZE), ckpt_path=tmp_path / "at-step=8.ckpt")
+    assert again.record.steps["iteration"].tolist() == [*range(4, 12)]
+    found, expected = (  # of the weights: such a run takes its first batch again
+        one.record.units.query("iteration == 4")["param_norm"].tolist() for one in (again, callback)
+    )
+    assert found == expected
+
+
+@pytest.mark.usefixtures("_quiet_lightning")
+def test_lightning_with_a_network_that_trains_now_and_then(tmp_path: Path) -> None:
+    """Under manual optimisation the first batch that trains the network is measured for the due one."""
+    callback = with_lightning.RecorderCallback(module="second", every=3)
+    fit(TwoOptimizers(second=2), tmp_path, callback)
+    assert callback.record.steps["iteration"].tolist() == [1, 3]
+    said = [note for note in callback.record.meta["notes"] if "was to be measured" in note]
+    assert len(said) == 1
+    assert "iteration 0 was to be measured and was not: no backward pass went through" in said[0]
+    with pytest.warns(
+        UserWarning, match="measured nothing of Chain: in iteration 0 and those after it no back"
+    ):
+        fit(TwoOptimizers(second=100), tmp_path, with_lightning.RecorderCallback(module="second"))
 
 
 @pytest.mark.usefixtures("_quiet_lightning")

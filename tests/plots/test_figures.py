@@ -157,6 +157,34 @@ def test_checks_show_what_fails() -> None:
     assert "X" in {line.get_marker() for axes in failing.axes for line in axes.lines}
 
 
+def test_legend_of_checks_names_those_that_have_some() -> None:
+    """A network without a check has no mark in the figure, so the legend does not name it."""
+    records = [make_record(stages=(3,)), make_record(stages=(3,), checks=False)]
+    written = texts(plots.plot_checks(draw_all(records)))
+    assert "network 0" in written
+    assert "network 1" not in written
+
+
+def test_a_line_does_not_bridge_a_gap() -> None:
+    """Where a unit has no value the line is interrupted: nobody measured what would be drawn there."""
+    record = make_record(stages=(7,))
+    record.units.loc[[2, 5], "grad_in_norm"] = [np.nan, np.inf]
+    lines = plots.plot_gradient_norm(draw_all([record])).axes[0].lines
+    drawn = [list(line.get_xdata()) for line in lines]
+    assert drawn == [[0, 1], [3, 4], [6]]
+    assert all(line.get_marker() == "." for line in lines)
+
+
+def test_axis_begins_with_the_first_unit() -> None:
+    """Units that are counted from 100 on fill the axis; those from 0 on do so, too."""
+    record = make_record(stages=(9,))
+    late = Record(record.units.assign(unit=record.units["unit"] + 100), meta=record.meta)
+    for one, first in ((record, 0), (late, 100)):
+        low, high = plots.plot_gradient_norm(draw_all([one])).axes[0].get_xlim()
+        assert first - 1 < low < first
+        assert first + 8 < high < first + 9
+
+
 def test_colour_stays_with_the_network() -> None:
     """Eight networks have eight colours; the ninth has the first's again, with other dashes."""
     networks = draw_all([make_record(stages=(1,), seed=number) for number in range(9)])

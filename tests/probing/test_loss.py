@@ -25,6 +25,43 @@ def test_class_indices_mean_cross_entropy() -> None:
     assert evaluate_loss(LOGITS, targets, None) == F.cross_entropy(LOGITS, targets)
 
 
+def _one(outputs: Tensor) -> Tensor:
+    return outputs.mean()
+
+
+def _two(outputs: Tensor, targets: Tensor) -> Tensor:
+    return (outputs - targets).mean()
+
+
+def _any(*values: Tensor) -> Tensor:
+    return values[0].mean()
+
+
+def test_a_loss_is_called_with_targets_if_there_are_any() -> None:
+    """One argument without targets, two with them; a loss that takes others is told what it was to take."""
+    assert evaluate_loss(LOGITS, None, _one) == evaluate_loss(LOGITS, None, _any) == LOGITS.mean()
+    targets = torch.ones(5, 3)
+    assert evaluate_loss(LOGITS, targets, _two) == (LOGITS - 1).mean()
+    assert evaluate_loss(LOGITS, targets, nn.MSELoss()) == F.mse_loss(LOGITS, targets)
+    assert evaluate_loss(LOGITS, None, torch.mean) == LOGITS.mean()  # written in C: there is nothing to ask
+    with pytest.raises(
+        ProbeError, match=r"called as loss\(outputs\), for there are no .*_two\(outputs: .*targets"
+    ):
+        evaluate_loss(LOGITS, None, _two)
+    with pytest.raises(
+        ProbeError, match=r"called as loss\(outputs, targets\), and _one\(outputs: .* does not take"
+    ):
+        evaluate_loss(LOGITS, targets, _one)
+    with pytest.raises(ProbeError, match=r"and MSELoss\(input: .*, target: .*\).* does not take that"):
+        evaluate_loss(LOGITS, None, nn.MSELoss())
+
+    def fails(outputs: Tensor) -> Tensor:
+        raise TypeError(f"of its own, about {outputs.ndim}")
+
+    with pytest.raises(TypeError, match="of its own, about 2"):
+        evaluate_loss(LOGITS, None, fails)
+
+
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int16, torch.uint8], ids=str)
 def test_class_indices_of_any_integer_dtype(dtype: torch.dtype) -> None:
     """Other integers than int64 are classes too."""

@@ -134,8 +134,19 @@ def test_every_metadata_key_is_required(key: str) -> None:
         ("threads", True, "has bool for 'threads', expected int"),
         ("checkpoint", "a.pt", "has str for 'checkpoint', expected dict or null"),
         ("bn", "train", "BN mode is 'train', expected batch, running, frozen"),
-        ("model", {"name": "a"}, "lacks 'options' of 'model'"),
+        ("model", {"name": "a"}, "lacks 'model.options': that the builder was given"),
         ("flavour", 1, "unknown key 'flavour'"),
+        ("loss", {}, "lacks 'loss.name'"),
+        ("loss", {"name": "a", "value": "high"}, "has str for 'loss.value', expected float or null"),
+        ("checkpoint", {"name": "a", "iteration": "ten"}, "has str for 'checkpoint.iteration'"),
+        ("seeds", [0, {"a": 1}], r"has dict for 'seeds\[1\]', expected int"),
+        ("seeds", 3, "has int for 'seeds', expected list of int"),
+        ("versions", {"torch": None}, "has NoneType for 'versions.torch', expected str"),
+        ("skipped", ["x"], r"has str for 'skipped\[0\]', expected dict"),
+        ("skipped", [{"what": "x"}], r"lacks 'skipped\[0\].why'"),
+        ("notes", [{"a": 1}], r"has dict for 'notes\[0\]', expected str"),
+        ("training", {"x": 1}, "lacks 'training.iteration'"),
+        ("batch_size", 2**64, "a number beyond 64 bits for 'batch_size'"),
     ],
 )
 def test_wrong_metadata_is_refused(key: str, value: object, message: str) -> None:
@@ -172,4 +183,6 @@ def test_reference_names_every_column_and_key() -> None:
         for column in columns:
             assert f"| `{column.name}` | {column.kind} |" in page
     for key in META:
-        assert f"| `{key.name}` |" in page
+        assert f"| `{key.name}` | {key.told_types} |" in page
+        for part in (*key.parts, *(key.each.parts if key.each else ())):
+            assert f"{part.name}` | {part.told_types} | {part.meaning}" in page

@@ -65,6 +65,7 @@ def test_any_value_survives(
     units = pd.DataFrame({"x_norm": norms})
     units["numel"] = pd.array([count] * len(norms), dtype="Int64")
     units["name"] = name
+    units["unit"] = range(len(norms))
     record = Record(units=units, meta=make_record(stages=(1,)).meta)
     path = tmp_path_factory.mktemp("any") / "run"
     record.save(path)
@@ -115,6 +116,38 @@ def test_link_stays_a_link(record: Record, tmp_path: Path) -> None:
     make_record(seed=5, stages=(1,)).save(tmp_path / "link", force=True)
     assert (tmp_path / "link").is_symlink()
     assert load_record(tmp_path / "real").meta["seeds"] == [5]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ([0, 0], "holds unit 0 more than once in iteration 0, seed 0, batch 0"),
+        ([0, None], "has 1 rows without a unit's number"),
+        ([-1, 0], "has unit -1: units are counted from 0"),
+    ],
+)
+def test_units_have_numbers_of_their_own(
+    numbers: list[int | None], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that would be averaged into one unit are refused, when saved and when somebody else saved them."""
+    record = make_record(stages=(2,))
+    units = record.units.assign(unit=pd.array(numbers, dtype="Int64"))
+    odd = Record(units, record.parameters, record.checks, record.steps, meta=record.meta)
+    with pytest.raises(RecordError, match=message):
+        odd.save(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "validate_units", lambda _: None)
+        odd.save(tmp_path / "run")
+    with pytest.raises(RecordError, match=rf"run' is damaged: the table 'units' {message}"):
+        load_record(tmp_path / "run")
+
+
+def test_seeds_and_batches_may_share_numbers(tmp_path: Path) -> None:
+    """The same unit in another iteration, seed or batch is another measurement, and saved as before."""
+    passes = ({}, {"seed": 1}, {"batch_index": 1}, {"iteration": 1})
+    Record.concat([make_record(stages=(2,), **one) for one in passes]).save(tmp_path / "run")
+    assert len(load_record(tmp_path / "run").units) == 8
 
 
 @pytest.mark.parametrize("call", range(5))

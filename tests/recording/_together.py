@@ -120,6 +120,40 @@ def fsdp(rank: int, folder: Path) -> Any:
     return found(recorder)
 
 
+def fsdp_in_part(rank: int, folder: Path) -> Any:
+    """Only one branch is sharded; the other parameters are each process's own."""
+    model = network()
+    fully_shard(model.branches[1])
+    return once(model, rank)
+
+
+def fsdp_ignoring(rank: int, folder: Path) -> Any:
+    """Parameters of a sharded module that it is told to leave alone, with gradients from an earlier pass."""
+    model = network()
+    ignored = {model.branches[0][0].weight, model.head.bias}
+    fully_shard(model, ignored_params=ignored)
+    for parameter in ignored:
+        parameter.grad = torch.ones_like(parameter)
+    return once(model, rank)
+
+
+def fsdp_of_nothing_that_learns(rank: int, folder: Path) -> Any:
+    """What is sharded is frozen."""
+    model = network()
+    model.stem.requires_grad_(False)
+    fully_shard(model.stem)
+    return once(model, rank)
+
+
+def once(model: nn.Module, rank: int) -> dict[str, Any]:
+    """Return what is measured of one backward pass; torch clips no mixture of whole and sharded gradients."""
+    inputs, targets = part(rank, 2)
+    with gradflow.Recorder(model, every=2) as recorder:
+        F.cross_entropy(model(inputs), targets).backward()
+        recorder.step()
+    return found(recorder)
+
+
 def fsdp_accumulating(rank: int, folder: Path) -> Any:
     model = fully_shard(network())
     inputs, targets = part(rank, 2)
@@ -244,6 +278,9 @@ WAYS: dict[str, Callable[[int, Path], Any]] = {
             ddp_accumulating,
             ddp_alone,
             fsdp,
+            fsdp_in_part,
+            fsdp_ignoring,
+            fsdp_of_nothing_that_learns,
             fsdp_accumulating,
             fsdp_blocks,
             fsdp_gated,

@@ -118,6 +118,87 @@ def test_passes_with_options(options: dict[str, Any]) -> None:
     assert found_norms == pytest.approx(expected[column].tolist()[1:], rel=1e-6)
 
 
+@pytest.mark.parametrize("weights", [None, [None, 0.5], [2.0, -3.0]], ids=str)
+def test_one_pass_from_several_losses(weights: list[float | None] | None) -> None:
+    """`torch.autograd.backward` of several losses is measured as the pass of their weighted sum."""
+    factors = [1.0 if weight is None else weight for weight in weights or [None, None]]
+
+    def losses(outputs: Tensor) -> list[Tensor]:
+        return [F.cross_entropy(outputs, labels()), outputs.square().mean(dim=(0, 1), keepdim=True)]
+
+    def run(model: nn.Module) -> None:
+        values = losses(model(rows()))
+        given = None
+        if weights is not None:
+            given = [
+                None if weight is None and value.ndim == 0 else torch.full_like(value, factor)
+                for weight, value, factor in zip(weights, values, factors, strict=True)
+            ]
+        torch.autograd.backward(values, given)
+
+    expected = gradflow.probe(
+        seeded(Chain),
+        rows(),
+        loss=lambda outputs: sum(w * one.sum() for w, one in zip(factors, losses(outputs), strict=True)),
+    )
+    plain, recorded = seeded(Chain), seeded(Chain)
+    run(plain)
+    with gradflow.Recorder(recorded, every=1) as recorder:
+        run(recorded)
+        recorder.step()
+    for one, other in zip(plain.parameters(), recorded.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+    record = recorder.record
+    for column in ("x_norm", "grad_in_norm", "grad_branch_norm", "grad_shortcut_norm", "param_grad_norm"):
+        assert record.units[column].tolist() == pytest.approx(expected.units[column].tolist(), rel=1e-6)
+    assert record.meta["loss"]["value"] == pytest.approx(expected.meta["loss"]["value"], rel=1e-6)
+
+
+def test_several_losses_of_which_one_is_no_loss() -> None:
+    """One of several numbers is refused as a single one is; what torch refuses itself it refuses as ever."""
+    model = seeded(Chain)
+    with gradflow.Recorder(model, every=1) as recorder:
+        outputs = model(rows())
+        with pytest.raises(RuntimeError, match="does not require grad"):
+            torch.autograd.backward([outputs.mean(), torch.zeros(())])
+        with pytest.raises(ProbeError, match=r"the loss of Chain must be one number, not \(5, 3\)"):
+            torch.autograd.backward([outputs.mean(), outputs], [None, torch.ones_like(outputs)])
+    with gradflow.Recorder(model, every=1) as recorder:
+        edge = torch.autograd.graph.get_gradient_edge(model(rows()).mean())
+        torch.autograd.backward(edge)
+        with pytest.raises(ProbeError, match=r"no backward\(\) of a loss that depends on it was seen"):
+            recorder.step()
+
+
+@pytest.mark.parametrize("forwards", [1, 2, 3])
+def test_several_forward_passes_in_one_backward_pass(forwards: int) -> None:
+    """As with a siamese network: the first is measured, parameters' gradients are of all; a note says so."""
+    batches = [rows() + number for number in range(forwards)]
+
+    def loss(model: nn.Module) -> Tensor:
+        return torch.stack([model(batch) for batch in batches]).sum(0).square().mean()
+
+    plain, recorded = seeded(Chain), seeded(Chain)
+    loss(plain).backward()
+    with torch.no_grad():
+        others = sum((plain(batch) for batch in batches[1:]), torch.zeros(5, 3))
+    first = gradflow.probe(seeded(Chain), batches[0], loss=lambda outputs: (outputs + others).square().mean())
+    with gradflow.Recorder(recorded, every=1) as recorder:
+        recorded(rows() - 1)  # one that no backward pass goes through does not count
+        loss(recorded).backward()
+        recorder.step()
+    units = recorder.record.units
+    for column in ("x_norm", "branch_norm", "grad_in_norm", "grad_branch_norm"):
+        assert units[column].tolist() == pytest.approx(first.units[column].tolist(), rel=1e-5)
+    norms = [float(parameter.grad.norm()) for parameter in plain.parameters()]
+    assert recorder.record.parameters["grad_norm"].tolist() == pytest.approx(norms, rel=1e-5)
+    said = [note for note in recorder.record.meta["notes"] if "forward passes of Chain" in note]
+    assert len(said) == (forwards > 1)
+    assert all(
+        f"{forwards} forward passes of Chain are in one backward pass; the first" in note for note in said
+    )
+
+
 def test_a_gradient_that_ends_where_none_is_known_to_end_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were a function of torch's own to say that no gradient flows, the pass would end with one line."""
     monkeypatch.setattr("gradflow.probing.own_passes.is_plain", lambda *_: True)

@@ -86,6 +86,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
         "ddp_accumulating",
         "ddp_alone",
         "fsdp",
+        "fsdp_in_part",
+        "fsdp_ignoring",
+        "fsdp_of_nothing_that_learns",
         "fsdp_accumulating",
         "fsdp_blocks",
         "fsdp_gated",
@@ -141,6 +144,28 @@ def test_fsdp_is_measured_as_one_process_with_all_samples(
     for one in found["fsdp"]:
         assert_same(one, alone(1, 2))
     assert gradflow.load_record(folder / "sharded").steps["iteration"].tolist() == [0]
+
+
+@pytest.mark.parametrize("way", ["fsdp_in_part", "fsdp_ignoring"])
+def test_fsdp_that_leaves_parameters_alone(way: str, together: tuple[Path, dict[str, list[Any]]]) -> None:
+    """Parameters that are not sharded are averaged over the processes, the others by what they are more."""
+    _, found = together
+    for one in found[way]:
+        assert_same(one, alone(1, 2))
+        assert one["skipped"] == []
+        factors = [note for note in one["notes"] if "times the gradient of the mean" in note]
+        assert all(re.search(r"optimiser \d+ times", note) for note in factors), factors
+
+
+def test_fsdp_in_which_nothing_sharded_learns(together: tuple[Path, dict[str, list[Any]]]) -> None:
+    """The other parameters have their gradients, as if nothing were sharded."""
+    _, found = together
+    expected = alone(1, 2)
+    learns = [not name.startswith("stem.") for name in expected.parameters["name"]]
+    for one in found["fsdp_of_nothing_that_learns"]:
+        norms = pd.DataFrame(one["parameters"])["grad_norm"]
+        np.testing.assert_allclose(norms[learns], expected.parameters["grad_norm"][learns], rtol=2e-5)
+        assert one["skipped"] == []
 
 
 def test_fsdp_that_accumulates_says_what_it_does_not_know(

@@ -394,6 +394,78 @@ def test_a_loop_that_trains_another_model() -> None:
     assert recorder.iteration == 1
 
 
+def test_a_step_without_backward_pass_that_is_meant() -> None:
+    """What is said to be skipped is no error: the next step is measured instead, and a note says so."""
+    model = built(Chain)
+    before = attached(model)
+    with gradflow.Recorder(model, every=3) as recorder:
+        recorder.step(skipped="the loss was not finite")
+        assert attached(model) != before  # it waits for the next one
+        recorder.step(skipped="the batch was empty")
+        loop(model, 1, recorder=recorder)
+        assert attached(model) != before  # iteration 3 is due by itself
+        F.cross_entropy(model(rows()), labels()).backward()
+        recorder.step(skipped="for nothing: there was a pass")
+        assert attached(model) == before
+    assert recorder.record.steps["iteration"].tolist() == [2, 3]
+    said = [note for note in recorder.record.meta["notes"] if "was to be measured" in note]
+    assert said == [
+        (
+            "iteration 0 was to be measured and was not: the loss was not finite; "
+            "iteration 2 was, as the first after it that could be"
+        )
+    ]
+    with gradflow.Recorder(model, every=1) as recorder:
+        loop(model, 1, recorder=recorder)
+        recorder.step(skipped="the batch was empty")
+        with pytest.raises(ProbeError, match="iteration 2 was to be measured, and Chain did not run"):
+            recorder.step()
+    assert recorder.record.meta["notes"][-1] == (
+        "iteration 1 was to be measured and was not: the batch was empty; no later one was"
+    )
+    with (
+        pytest.warns(
+            UserWarning, match="measured nothing of Chain: in iteration 0 and those after it nobody"
+        ),
+        gradflow.Recorder(model) as recorder,
+    ):
+        recorder.step(skipped="nobody trained")
+
+
+def test_a_network_and_a_part_of_it_are_refused() -> None:
+    """Two recorders of which one would trace the other's network: refused on entry, and the first goes on."""
+    whole = nn.Sequential(built(Chain), nn.Linear(3, 3))
+    with gradflow.Recorder(whole, every=1) as recorder:
+        with (
+            pytest.raises(
+                ProbeError, match=r"the Chain '0' is a part of a Sequential that is being recorded"
+            ),
+            gradflow.Recorder(whole[0]),
+        ):
+            pass
+        F.cross_entropy(whole(rows()), labels()).backward()
+        recorder.step()
+    assert len(recorder.record.units) == 3
+    with (
+        gradflow.Recorder(whole[0].branches[1]),
+        pytest.raises(
+            ProbeError, match=r"the Sequential '0.branches.1' in this Sequential is being recorded"
+        ),
+        gradflow.Recorder(whole),
+    ):
+        pass
+    parts = nn.Sequential(built(Chain), nn.Sequential(nn.Linear(3, 4), built(Chain, seed=1)))
+    with gradflow.Recorder(parts[0], every=1) as first, gradflow.Recorder(parts[1], every=1) as second:
+        F.cross_entropy(
+            parts(rows()), labels()
+        ).backward()  # two parts that are apart are measured in one pass
+        for one in (first, second):
+            one.step()
+    expected = gradflow.probe(parts, rows(), labels()).units["grad_in_norm"].tolist()
+    found = [norm for one in (first, second) for norm in one.record.units["grad_in_norm"]]
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 def test_no_unit_and_no_gradient() -> None:
     """A network without unit, and a loss without gradient, are refused at the first measured step."""
     plain = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3))

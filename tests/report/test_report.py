@@ -24,7 +24,7 @@ from gradflow.report.findings import compare_runs, describe_run
 from gradflow.report.inline_svg import inline_svg
 from gradflow.report.page import render_page
 from gradflow.report.runs import label_runs, load_runs
-from gradflow.report.tables import check_table
+from gradflow.report.tables import check_table, comparison_table
 
 OWN_SCRIPTS = ["application/json", "module", "text/plain"]
 TRAINED = {"name": "ckpt.pt", "sha256": "ab" * 32, "iteration": 64000}
@@ -291,6 +291,30 @@ def test_sentences_about_samples_are_true(tmp_path: Path) -> None:
     assert "no sample reaches −1 in any unit" in " ".join(describe_run(run))
 
 
+@pytest.mark.parametrize(
+    ("errors", "holding", "said"),
+    [
+        ([0.5, 0.3, 0.1], [False] * 3, "all are off by 0.3 of its terms in the median."),
+        ([1e-9] * 3, [True] * 3, "all hold all the same."),
+        (
+            [0.5, 1e-9, None],
+            [False, True, None],
+            "1 holds all the same, 1 is off by 0.5 of its terms, 1 could not",
+        ),
+    ],
+)
+def test_what_findings_come_to_is_counted(
+    errors: list[float], holding: list[bool], said: str, tmp_path: Path
+) -> None:
+    """How many hold, how many are off and by how much of those, and how many could not be compared."""
+    record = make_record(stages=(4,), identity=False)
+    record.checks = record.checks.head(3).assign(error=errors, holds=pd.array(holding, dtype="boolean"))
+    (run,) = write_and_load(tmp_path, record)
+    assert f"3 more were measured where the network is not of that form (f is relu): {said}" in " ".join(
+        describe_run(run)
+    )
+
+
 def test_failed_checks_are_said_and_shown_first(tmp_path: Path) -> None:
     """A check that fails is counted in the sentences, leads its table, and opens it."""
     record = make_record(stages=(4,))
@@ -314,20 +338,27 @@ def test_findings_are_not_failures(runs: Path) -> None:
 
 
 def test_what_is_not_finite_is_said(tmp_path: Path) -> None:
-    """Overflow is counted and its first unit named."""
+    """Overflow is counted and the place named in which it begins."""
     record = make_record(stages=(4,), checks=False)
     floats = [name for name in record.units if record.units[name].dtype == np.float64]
     units = record.units.assign(**dict.fromkeys(floats, np.nan)).assign(nonfinite=[0, 5, 7, 0])
     (run,) = write_and_load(tmp_path, Record(units, meta=record.meta))
     said = " ".join(describe_run(run))
-    assert "12 elements were NaN or infinite, in 2 of 4 units, first in unit 1" in said
+    assert "12 elements were NaN or infinite, in 2 of 4 units: going forward, it began between" in said
+    assert "between the addition of unit 0 (stages.0.0) and unit 1 (stages.0.1)" in said
 
 
 def test_runs_are_compared_along_depth(tmp_path: Path) -> None:
-    """The run whose gradient changes most in a unit is named, and the one where it changes least."""
-    (said, *_) = compare_runs(write_and_load(tmp_path, with_growth(0.25, seed=1), with_growth(1.1)))
-    assert said.index("run-0") < said.index("least in") < said.index("run-1")
-    assert "×0.25 a unit towards the input" in said
+    """The runs whose gradient changes most and least are named, in all and by the unit, as in their table."""
+    shallow = with_growth(0.25, seed=1)
+    shallow.units = shallow.units[shallow.units["unit"] >= 6].reset_index(drop=True)
+    runs = write_and_load(tmp_path, shallow, with_growth(1.75), with_growth(1.1))
+    in_all, a_unit, *_ = compare_runs(runs)
+    # ×0.25² is less far from 1 than ×1.75⁸, though a unit of it does more.
+    assert re.search(r"most in \S+ \(untrained; run-1\) \(×88 in all\), least in .*run-2", in_all)
+    assert re.search(r"most in \S+ \(untrained; run-0\) \(×0.25 a unit towards the input, R² 1\)", a_unit)
+    table = comparison_table(runs).frame
+    assert table["ratio"].tolist() == pytest.approx([0.25**2, 1.75**8, 1.1**8])
 
 
 def test_one_run_is_compared_with_nothing(runs: Path) -> None:

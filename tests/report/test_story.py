@@ -140,7 +140,7 @@ def test_numbers_are_the_tables(whole: Page) -> None:
         row for row in rows("table1_at_initialisation", "cases.csv") if "scale:0.5,0.5" in row["case"]
     )
     shown = whole.number(
-        f"table1_at_initialisation/cases.csv: ratio of {case['case']}, with its 95 % interval"
+        f"table1_at_initialisation/cases.csv: ratio of {case['case']}, with its 95 % interval over 10 seeds"
     )
     assert read(shown) == pytest.approx(float(case["ratio"]), rel=5e-3)
 
@@ -233,9 +233,10 @@ def test_ratios_in_training_are_told_when_they_are_there(small: Path, tmp_path: 
     page = Page(write_story(small, tmp_path / "out")[0])
     assert (
         page.number(
-            "ratios_in_training/verdicts.csv: value of gain_nears_one, iteration 150, with its 95 % interval"
+            "ratios_in_training/verdicts.csv: value of gain_nears_one, iteration 150, with its 95 % interval "
+            "over 2 seeds"
         )
-        == "−0.81 [−0.9, −0.7]"
+        == "−0.81 [−0.9,\N{NO-BREAK SPACE}−0.7]"
     )
     mean = page.number(
         "ratios_in_training/ratios.csv: mean over seeds of identity, 14 layers, last iteration"

@@ -26,7 +26,7 @@ def verdicts(**changes: object) -> pd.DataFrame:
 def test_a_sentence_has_prediction_source_measurement_and_verdict() -> None:
     """One sentence a law, with its interval."""
     (sentence,) = describe_theory(verdicts())
-    assert "predicted to be 1 (De & Smith 2020" in sentence
+    assert "predicted to be 1 (De & Smith 2020" in sentence.striptags()
     assert "measured 1.02 (0.98 to 1.06)" in sentence
     assert sentence.endswith("It agrees.")
 

@@ -15,18 +15,20 @@ FAMILIES = {"preact": "pre-activation", "resnet": "post-activation", "plain": "p
 
 
 def name_shortcut(spec: str) -> str:
-    """Return a shortcut variant of the zoo in words; what is none, as it is.
+    r"""Return a shortcut variant of the zoo in words; what is none, as it is.
 
     >>> name_shortcut("scale:0.5,0.5"), name_shortcut("gate:exclusive,-6"), name_shortcut("what:else")
-    ('shortcut × 0.5, branch × 0.5', 'exclusive gate, b_g = −6', 'what:else')
+    ('shortcut ×\xa00.5, branch ×\xa00.5', 'exclusive gate, b_g\xa0=\xa0−6', 'what:else')
+
+    The bias of a gate is typeset where the page shows the name.
     """
     kind, _, rest = spec.partition(":")
     words = rest.split(",") if rest else []
     if kind == "scale" and words:
-        return f"shortcut × {words[0]}" + (f", branch × {words[1]}" if len(words) > 1 else "")
+        return f"shortcut ×\u00a0{words[0]}" + (f", branch ×\u00a0{words[1]}" if len(words) > 1 else "")
     if kind == "gate" and len(words) == 2:
         named = {"exclusive": "exclusive", "shortcut": "shortcut-only"}.get(words[0], words[0])
-        return f"{named} gate, b_g = {words[1].replace('-', '−')}"
+        return f"{named} gate, b_g\u00a0=\u00a0{words[1].replace('-', '−')}"
     if kind == "dropout" and words:
         scaled = "unscaled, as the paper’s" if "unscaled" in words[1:] else "rescaled, as torch’s"
         return f"dropout {words[0]} ({scaled})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,11 @@ from gradflow.report.story.formulas import block, equation, inline
 from gradflow.report.story.parts import Chapter, Numbers, Part
 from gradflow.report.story.pictures import picture
 from gradflow.report.story.sources import Analysis, Source
+from gradflow.report.story.values import brackets
+from gradflow.report.typesetting import typeset
+
+_FORMATS = ("svg", "pdf", "png")
+SPLITS = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -25,14 +31,14 @@ class Told:
         source: the analysis that it is about.
         analysis: the same, if it was made.
         numbers: for the gaps of the part's template.
-        figures: drawings, alternative texts and captions.
+        figures: of each the drawing, its name, its caption, and the formats that it is there in.
     """
 
     part: Part
     source: Source
     analysis: Analysis | None
     numbers: Numbers
-    figures: Sequence[tuple[Markup, str, str]]
+    figures: Sequence[tuple[Markup, str, str, Sequence[str]]]
 
 
 def render_story(
@@ -64,7 +70,7 @@ def render_story(
             sources=sources,
             found=found,
             provenance={key: _facts(analysis) for key, analysis in found.items()},
-            data=_names(found, "data"),
+            data=_images(found),
             devices=_names(found, "devices"),
         )
     )
@@ -79,7 +85,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(equation=equation, math=inline, math_block=block)
+    environment.globals.update(equation=equation, math=inline, math_block=block, brackets=brackets)
+    environment.filters.update(typeset=typeset)
     return environment
 
 
@@ -91,6 +98,7 @@ def _tell(part: Part, source: Source, analysis: Analysis | None) -> Told:
             picture(analysis, one.name, f"Figure: {one.shows}. The numbers are in the analysis’s tables."),
             one.name,
             one.caption,
+            [kind for kind in _FORMATS if (analysis.folder / f"{one.name}.{kind}").is_file()],
         )
         for one in part.pictures
     ]
@@ -114,8 +122,34 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
         ("Versions", "versions"),
     ):
         if told.get(key) not in (None, "", [], {}):
-            facts.append((name, _words(told[key])))
+            facts.append((name, _seeds(told[key]) if key == "seeds" else _words(told[key])))
+    drawn = told.get("drawn")
+    if isinstance(drawn, Mapping) and isinstance(drawn.get("command"), str):
+        facts += [("Drawn by", drawn["command"]), ("Drawn", _words(drawn.get("written", "")))]
     return facts
+
+
+def _seeds(value: Any) -> str:
+    """Return seeds in words; where all networks have the same, without the networks.
+
+    >>> _seeds({"a": "0-9", "b": "0, 1, 2"}), _seeds({"14,20": "0-9"}), _seeds("0-9")
+    ('0–9 (a); 0–2 (b)', '0–9', '0–9')
+    """
+    if not isinstance(value, Mapping):
+        return _range(str(value))
+    groups: dict[str, list[str]] = {}
+    for name, seeds in value.items():
+        groups.setdefault(_range(str(seeds)), []).append(str(name))
+    if len(groups) == 1:
+        return next(iter(groups))
+    return "; ".join(f"{seeds} ({', '.join(names)})" for seeds, names in groups.items())
+
+
+def _range(seeds: str) -> str:
+    words = seeds.split(", ")
+    if len(words) > 1 and words == [str(number) for number in range(len(words))]:
+        return f"0–{len(words) - 1}"
+    return re.sub(r"(?<=\d)-(?=\d)", "–", seeds)
 
 
 def _words(value: Any) -> str:
@@ -129,6 +163,12 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(_words, value))
     return str(value)
+
+
+def _images(found: Mapping[str, Analysis]) -> list[str]:
+    """Return the data sets that the analyses name, each once, without the part of it that was taken."""
+    names = [name.strip() for told in _names(found, "data") for name in told.split(",")]
+    return list(dict.fromkeys(name for name in names if name not in SPLITS))
 
 
 def _names(found: Mapping[str, Analysis], key: str) -> list[str]:

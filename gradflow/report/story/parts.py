@@ -35,12 +35,14 @@ class Part:
         template: the text, which has gaps for numbers.
         measure: fills the gaps.
         pictures: of the analysis.
+        title: what it tells, where that is not what the whole analysis is about.
     """
 
     key: str
     template: str
     measure: Callable[[Analysis], Numbers]
     pictures: tuple[Picture, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,7 @@ class Value:
         key: the analysis's.
         file: the table that has it, or that it was computed from.
         how: where in the table, or how it was computed from it.
+        over: what its interval is over, such as '10 seeds'; empty without one.
     """
 
     number: float
@@ -53,6 +54,7 @@ class Value:
     key: str
     file: str
     how: str
+    over: str = ""
 
     @classmethod
     def of(cls, key: str, file: str, how: str, number: float, show: Show = format_number) -> Value:
@@ -121,7 +123,9 @@ class Sheet:
         """
         return Value.of(self.key, self.file, how, number, show)
 
-    def cell(self, row: pd.Series, column: str, which: str, show: Show = format_number) -> Value:
+    def cell(
+        self, row: pd.Series, column: str, which: str, show: Show = format_number, *, over: str = ""
+    ) -> Value:
         """Return what `row` has in `column`, with the 95 % interval where the table has one.
 
         Args:
@@ -129,10 +133,38 @@ class Sheet:
             column: its name.
             which: what the row is of, in words.
             show: how numbers are written.
+            over: what an interval is over; by default what the row's `seeds` and `batches` say.
         """
         found = self.value(f"{column} of {which}", float(row[column]), show)
         low, high = (float(row.get(f"{column}{end}", math.nan)) for end in ("_low", "_high"))
         if not (math.isfinite(low) and math.isfinite(high)):
             return found
-        text = f"{found.text} [{show(low).lstrip('×')}, {show(high).lstrip('×')}]"
-        return Value(found.number, text, found.key, found.file, f"{found.how}, with its 95 % interval")
+        over = over or repetitions(row)
+        text = f"{found.text} [{show(low).lstrip('×')},\u00a0{show(high).lstrip('×')}]"
+        how = f"{found.how}, with its 95 % interval" + (f" over {over}" if over else "")
+        return Value(found.number, text, found.key, found.file, how, over)
+
+
+def repetitions(row: pd.Series) -> str:
+    """Return over what a row's intervals are: its `seeds`, or the `batches` of one network."""
+    seeds, batches = (float(row.get(name, math.nan)) for name in ("seeds", "batches"))
+    if seeds > 1:
+        return f"{seeds:.0f} seeds"
+    return f"{batches:.0f} batches of one network" if batches > 1 else ""
+
+
+def brackets(rows: Sequence[Sequence[object]]) -> tuple[str, list[str]]:
+    """Return over what the intervals of a table are: the same for all of it, else row by row.
+
+    Args:
+        rows: cells, some of which are `Value`s.
+
+    Returns:
+        What all are over, empty if they differ or there are none; and what each row's are over.
+    """
+    each = [
+        "; ".join(dict.fromkeys(cell.over for cell in row if isinstance(cell, Value) and cell.over))
+        for row in rows
+    ]
+    different = {one for one in each if one}
+    return (different.pop(), each) if len(different) == 1 else ("", each)

@@ -49,13 +49,26 @@ function surfaceScene(run) {
   };
 }
 
+// In words which of the values have no place in the charts; nothing if all have.
+function whatIsLeftBlank(run, scene) {
+  const values = scene.values.flat();
+  const nulls = values.filter((value) => value === null).length;
+  const zeros = scene.quantity.scale === "log" ? values.filter((value) => value === 0).length : 0;
+  const told = [
+    nulls ? `${nulls} are null, or not finite` : "",
+    zeros ? `${zeros} are exactly 0, for which a logarithmic axis has no place` : "",
+  ].filter(Boolean).join("; ");
+  return told && `Of ${values.length} values of the ${scene.quantity.title} of ${run.label} some are left blank: ${told}.`;
+}
+
 async function showCharts(run) {
   if (!plotlyLoading) return;
   await plotlyLoading;
   const scene = surfaceScene(run);
   const known = scene.values.some((row) => row.some((value) => value !== null));
-  $("missing").hidden = known;
-  $("missing").textContent = `${run.label} has no value of the ${scene.quantity.title}: it is null, or not finite.`;
+  const left = known ? whatIsLeftBlank(run, scene) : `${run.label} has no value of the ${scene.quantity.title}: it is null, or not finite.`;
+  $("missing").hidden = !left;
+  $("missing").textContent = left;
   $("title").textContent = `${scene.quantity.title}: ${scene.quantity.symbol}`;
   $("surface").hidden = run.iterations.length < 2 || !known;
   if (!$("surface").hidden) {
@@ -78,6 +91,8 @@ async function showCharts(run) {
   $("depth").setAttribute(
     "aria-label", `Chart: ${scene.quantity.title} by unit, of ${data.runs.map((one) => one.label).join(", ")}.`,
   );
+  // What the library measures text with is off the screen, and no picture.
+  document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true");
   listen();
   section.dataset.drawn = location.hash || "#";
 }

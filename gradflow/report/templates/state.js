@@ -18,6 +18,10 @@ function chosenRun() {
   return data.runs.find((run) => run.key === state.run) ?? data.runs[0];
 }
 
+function firstUnit(run) {
+  return run.units.unit[0];
+}
+
 function lastUnit(run) {
   return run.units.unit[run.units.unit.length - 1];
 }
@@ -44,8 +48,8 @@ function stagesOf(run) {
 
 // The span of units that is shown: the chosen one, within the chosen stage.
 function spanOf(run) {
-  const [, first, last] = stagesOf(run).find(([stage]) => stage === state.stage) ?? [null, 0, lastUnit(run)];
-  const from = Math.max(first, state.from ?? 0);
+  const [, first, last] = stagesOf(run).find(([stage]) => stage === state.stage) ?? [null, firstUnit(run), lastUnit(run)];
+  const from = Math.max(first, state.from ?? firstUnit(run));
   const to = Math.min(last, state.to ?? lastUnit(run));
   return from <= to ? [from, to] : [first, last];
 }
@@ -60,6 +64,12 @@ function readLink() {
   for (const name of ["stage", "from", "to", "iteration", "unit"]) {
     if (/^\d+$/.test(words.get(name) ?? "")) chosen[name] = Number(words.get(name));
   }
+  // What names nothing is as if it were not there.
+  const run = data.runs.find((one) => one.key === chosen.run) ?? data.runs[0];
+  chosen.run = run.key;
+  if (!data.quantities.some((one) => one.column === chosen.quantity)) chosen.quantity = data.quantities[0].column;
+  if (!stagesOf(run).some(([stage]) => stage === chosen.stage)) chosen.stage = null;
+  if (!run.units.unit.includes(chosen.unit)) chosen.unit = null;
   const columns = [...TOLD, ...data.quantities.map((one) => one.column)];
   if (!columns.includes(chosen.sort.replace("-", ""))) chosen.sort = "unit";
   return chosen;

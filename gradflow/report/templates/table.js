@@ -47,13 +47,15 @@ function element(tag, text, attributes = {}) {
 // The headings: buttons, so that a keyboard reaches them. `onSort` is given the column.
 function makeHeads(row, data, onSort) {
   const columns = [
-    ...TOLD.map((name) => ({ column: name, symbol: name, title: `sort by ${name}` })),
-    ...data.quantities.map((one) => ({ ...one, title: `sort by ${one.title}` })),
+    ...TOLD.map((name) => ({ column: name, symbol: name, title: name, spoken: name })),
+    ...data.quantities.map((one) => ({ ...one, spoken: `${one.symbol}, ${one.title}` })),
   ];
-  row.replaceChildren(...columns.map(({ column, symbol, title }) => {
+  row.replaceChildren(...columns.map(({ column, symbol, title, spoken }) => {
     const words = ["name", "shortcut"].includes(column) ? { class: "t" } : {};
     const head = element("th", "", { scope: "col", "data-column": column, ...words });
-    const button = element("button", symbol, { type: "button", title });
+    const button = element("button", symbol, {
+      type: "button", title: `sort by ${title}`, "aria-label": `Sort by ${spoken}`,
+    });
     button.addEventListener("click", () => onSort(column));
     head.append(button);
     return head;
@@ -69,12 +71,27 @@ function showSorting(row, sort) {
   }
 }
 
+// What the headings stand for, where no pointer can rest on them.
+function showMeanings(list, data) {
+  const told = [
+    ["unit", "number of the residual unit, from the input"], ["name", "the module that adds"],
+    ["stage", "units with equal feature-map size and width"], ["shortcut", "what h is"],
+    ...data.quantities.map((one) => [one.symbol, one.title]),
+  ];
+  list.replaceChildren(...told.flatMap(([symbol, meaning]) => [element("dt", symbol), element("dd", meaning)]));
+}
+
+// Whoever is in the table with the keyboard stays on the same unit when its rows are made anew.
 function showRows(body, data, rows, chosen, onChoose) {
+  const focused = body.contains(document.activeElement) ? document.activeElement.dataset.unit : undefined;
   body.replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr");
     if (row.unit === chosen) line.setAttribute("aria-current", "true");
     const first = element("td", "");
-    const button = element("button", row.unit, { type: "button", title: "show this unit in the charts" });
+    const button = element("button", row.unit, {
+      type: "button", title: "show this unit in the charts", "data-unit": row.unit,
+      "aria-label": `Unit ${row.unit}`, "aria-pressed": row.unit === chosen,
+    });
     button.addEventListener("click", () => onChoose(row.unit));
     first.append(button);
     const words = TOLD.slice(1).map((name) => element("td", row[name] ?? "–", name === "stage" ? {} : { class: "t" }));
@@ -82,4 +99,15 @@ function showRows(body, data, rows, chosen, onChoose) {
     line.append(first, ...words, ...numbers);
     return line;
   }));
+  if (focused !== undefined) body.querySelector(`button[data-unit="${focused}"]`)?.focus({ preventScroll: true });
+}
+
+// Arrow keys go from unit to unit, as Tab does.
+function moveAmongRows(event) {
+  const buttons = [...event.currentTarget.querySelectorAll("button")];
+  const at = buttons.indexOf(event.target);
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 }[event.key];
+  if (at < 0 || to === undefined) return;
+  event.preventDefault();
+  buttons[Math.min(buttons.length - 1, Math.max(0, to))].focus();
 }

@@ -18,6 +18,7 @@ function showControls(run) {
   fill($("stage"), [["", "all"], ...stages], state.stage);
   const [from, to] = spanOf(run);
   for (const [name, value] of [["from", from], ["to", to]]) {
+    $(name).min = firstUnit(run);
     $(name).max = lastUnit(run);
     $(name).value = value;
   }
@@ -91,6 +92,7 @@ function number(text) {
 function connect() {
   fill($("quantity"), data.quantities.map((one) => [one.column, one.title]), state.quantity);
   fill($("run"), data.runs.map((run) => [run.key, run.label]), state.run);
+  showMeanings($("meanings"), data);
   makeHeads($("heads"), data, (column) => choose({ sort: state.sort === column ? `-${column}` : column }));
   $("quantity").addEventListener("change", () => choose({ quantity: $("quantity").value }));
   $("run").addEventListener("change", () => choose({ run: $("run").value, stage: null, from: null, to: null, unit: null }));
@@ -100,6 +102,7 @@ function connect() {
   }
   $("iteration").addEventListener("input", () => choose({ iteration: chosenRun().iterations[$("iteration").value] }));
   $("filter").addEventListener("input", () => choose({ filter: $("filter").value }));
+  $("rows").addEventListener("keydown", moveAmongRows);
   $("reset").addEventListener("click", () => choose(initialState()));
   addEventListener("hashchange", () => { if (location.hash.startsWith(MARK)) restore(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);

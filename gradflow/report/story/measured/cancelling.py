@@ -78,9 +78,9 @@ PART = Part(
             "cancellation",
             "ρ of every sample by unit, and by span to the end of a run of identity units, with the line at "
             "−1",
-            "ρ = ⟨b, s⟩ / ‖s‖², by unit on the left and by span on the right. The bands hold all samples of "
-            "all "
-            "seeds. At −1 the part of the gradient along the shortcut is gone.",
+            "ρ = ⟨b, s⟩ / ‖s‖², by unit on the left and by span on the right. The bands hold all samples: of "
+            "untrained networks those of all seeds, of a trained one those of all batches. At −1 the part of "
+            "the gradient along the shortcut is gone.",
         ),
         Picture(
             "survival",

@@ -14,7 +14,9 @@ from gradflow.report.story.values import Sheet, divide, times
 def measure(analysis: Analysis) -> Numbers:
     """Return, by network, the mean length of a path weighted by gradient, and errors with a unit left out."""
     paths = analysis.table("paths.csv", text=("network",), numbers=("length", "units", "gradient", "share"))
-    lesions = analysis.table("lesions.csv", text=("network", "lesion", "units"), numbers=("count", "error"))
+    lesions = analysis.table(
+        "lesions.csv", text=("network", "lesion", "units"), numbers=("count", "error", "replicates")
+    )
     rows = [
         _lengths(paths, str(network), part) | _errors(lesions, str(network))
         for network, part in paths.frame.groupby("network", sort=False)
@@ -54,13 +56,22 @@ def _errors(lesions: Sheet, network: str) -> dict[str, Any]:
     if whole.empty or single.empty:
         return {"whole": None, "median": None, "most": None}
     worst = single.sort_values("error", kind="stable").iloc[-1]
+    over = _over(whole.iloc[0], network)
     return {
-        "whole": lesions.cell(whole.iloc[0], "error", f"{network} without a lesion"),
+        "whole": lesions.cell(whole.iloc[0], "error", f"{network} without a lesion", over=over),
         "median": lesions.value(
             f"median error of {network} with one unit left out", single["error"].median()
         ),
-        "most": lesions.cell(worst, "error", f"{network} without unit {worst['units']}, the largest"),
+        "most": lesions.cell(
+            worst, "error", f"{network} without unit {worst['units']}, the largest", over=over
+        ),
     }
+
+
+def _over(row: pd.Series, network: str) -> str:
+    """Return what repetitions are: an untrained network has weights of its own in each, a trained one not."""
+    trained = network.endswith(", trained")
+    return f"{row['replicates']:.0f} {'batches of one network' if trained else 'seeds'}"
 
 
 PART = Part(

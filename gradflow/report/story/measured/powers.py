@@ -10,8 +10,10 @@ import pandas as pd
 from gradflow.report.story.naming import name_shortcut
 from gradflow.report.story.parts import Numbers, Part, Picture
 from gradflow.report.story.sources import Analysis
-from gradflow.report.story.values import Sheet, count, times
+from gradflow.report.story.values import Sheet, Value, count, repetitions, times
 from gradflow.theory import AGREES, NEAR
+
+_WHOLE = ("whole_gain", "whole_gain_low", "whole_gain_high")
 
 
 def measure(analysis: Analysis) -> Numbers:
@@ -19,7 +21,7 @@ def measure(analysis: Analysis) -> Numbers:
     gains = analysis.table(
         "numbers.csv",
         text=("shortcut",),
-        numbers=("stage", "units_between", "blocked_gain", "whole_gain", "predicted"),
+        numbers=("stage", "units_between", "blocked_gain", "predicted", *_WHOLE),
     )
     rates = analysis.table(
         "rates.csv", text=("law", "shortcut", "verdict", "outside"), numbers=("value", "predicted")
@@ -29,7 +31,7 @@ def measure(analysis: Analysis) -> Numbers:
     return {
         "longest": gains.value("largest units_between", gains.frame["units_between"].max(), count),
         "scales": scales,
-        "contrary": [one["shortcut"] for one in scales if one["predicted"].number < 1 < one["whole"].number],
+        "contrary": [one["shortcut"] for one in scales if one["predicted"].number < 1 and one["grew"]],
         "scaled": rates.value("rows of scale_rate", len(constant), count),
         "as_predicted": rates.value(
             "rows of scale_rate that agree, or agree within 10 %",
@@ -37,7 +39,8 @@ def measure(analysis: Analysis) -> Numbers:
             count,
         ),
         "rates": list(_rates(rates)),
-        "growing": _growing(rates),
+        "stages": list(_stages(gains)),
+        "over": repetitions(gains.frame.iloc[0]),
     }
 
 
@@ -52,6 +55,7 @@ def _scales(gains: Sheet) -> Iterator[dict[str, Any]]:
             "predicted": gains.value(f"predicted of {which}", row["predicted"], times),
             "alone": gains.cell(row, "blocked_gain", which, times),
             "whole": gains.cell(row, "whole_gain", which, times),
+            "grew": row["whole_gain_low"] > 1,
         }
 
 
@@ -72,17 +76,30 @@ def _rates(rates: Sheet) -> Iterator[dict[str, Any]]:
         }
 
 
-def _growing(rates: Sheet) -> dict[str, object]:
-    whole: pd.DataFrame = rates.frame[rates.frame["law"] == "whole_rate"]
-    return {
-        "of": rates.value("rows of whole_rate", len(whole), count),
-        "above": rates.value("rows of whole_rate with value_low above 0", _above(whole), count),
-    }
+def _stages(gains: Sheet) -> Iterator[dict[str, Any]]:
+    """Yield, stage by stage, in how many variants the whole gradient grew through the longest chain.
+
+    A variant's interval decides: it grew if all of it is above 1, shrank if all is below, else neither.
+    """
+    for stage, part in gains.frame.groupby("stage", sort=True):
+        longest = part["units_between"].max()
+        ends = part[part["units_between"] == longest]
+        low, high = (ends[f"whole_gain{end}"] for end in ("_low", "_high"))
+        where = f"rows of stage {stage:.0f}, {longest:.0f} units between, with whole_gain"
+        yield {
+            "stage": f"{stage:.0f}",
+            "units": gains.value(f"largest units_between of stage {stage:.0f}", longest, count),
+            "of": gains.value(where, len(ends), count),
+            "above": gains.value(f"{where}_low above 1", (low > 1).sum(), count),
+            "shrunk": [_whole(gains, row) for _, row in ends[high < 1].iterrows()],
+            "neither": [_whole(gains, row) for _, row in ends[(low <= 1) & (high >= 1)].iterrows()],
+        }
 
 
-def _above(whole: pd.DataFrame) -> int:
-    low = whole["value_low"] if "value_low" in whole else whole["value"]
-    return int((low > 0).sum())
+def _whole(gains: Sheet, row: pd.Series) -> tuple[str, Value]:
+    shortcut = str(row["shortcut"])
+    which = f"{shortcut}, stage {row['stage']:.0f}, {row['units_between']:.0f} units between"
+    return name_shortcut(shortcut), gains.cell(row, "whole_gain", which, times)
 
 
 PART = Part(

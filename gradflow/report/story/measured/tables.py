@@ -29,6 +29,10 @@ def measure_cases(analysis: Analysis) -> Numbers:
         "most_of": name_case(most["case"]),
         "least": sheet.cell(least, "ratio", least["case"], times),
         "least_of": name_case(least["case"]),
+        "smaller": [
+            (name_case(row["case"]), sheet.cell(row, "ratio", row["case"], times))
+            for _, row in frame[frame["ratio_high"] < 1].iterrows()
+        ],
         "rows": [
             {
                 "case": name_case(row["case"]),
@@ -93,7 +97,12 @@ def _pictures(table: int) -> tuple[Picture, ...]:
     )
 
 
-EQUATIONS = Part("table2_at_initialisation", "part_equations.html.j2", measure_equations)
+EQUATIONS = Part(
+    "table2_at_initialisation",
+    "part_equations.html.j2",
+    measure_equations,
+    title="How exactly the equations hold in the networks of Table 2",
+)
 """How exactly the equations hold."""
 
 TABLE_1 = Part("table1_at_initialisation", "part_table1.html.j2", measure_cases, _pictures(1))

@@ -94,6 +94,7 @@ INITIAL = Part(
             "all depths with their intervals.",
         ),
     ),
+    title="Predictions about ResNets at initialisation",
 )
 """The part on predictions about ResNets."""
 

@@ -1,0 +1,101 @@
+"""torch's own simple modules run as one operation each, unseen from inside.
+
+A function mode is told of every call on tensors, and telling it costs more than many of these calls do: a
+`BatchNorm2d` makes three. No residual addition stands in a convolution, a normalisation or an activation,
+so for the time of a pass their `forward` is run outside the mode, which is then shown what went in and
+what came out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from types import MethodType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.overrides import _get_current_function_mode
+
+from gradflow.units.submodules import submodules
+from gradflow.units.tracing import UnitTracer
+
+Admits = Callable[[_BatchNorm], bool]
+"""Whether a batch normalisation that is about to run may run as torch has it."""
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_COMPUTE_NOTHING = (nn.Identity, LazyModuleMixin, *_CONTAINERS)
+
+
+@contextmanager
+def leaves_as_one(model: nn.Module, tracer: UnitTracer, admits: Admits) -> Iterator[None]:
+    """Run torch's own simple modules in `model` unseen from inside while the context is open.
+
+    Args:
+        model: the network, whose forward pass happens inside.
+        tracer: sees what goes into each of them and what comes out.
+        admits: is asked before a batch normalisation runs.
+    """
+    replaced: list[dict[str, Any]] = []
+    modules = [module for _, module in submodules(model)]
+    # Its replicas are given what stands in a module, and would run the module itself, on the wrong device.
+    if not any(isinstance(module, nn.DataParallel) for module in modules):
+        for module in modules:
+            own = vars(module)
+            simple = _is_simple(type(module))  # type: ignore[arg-type] # mypy does not see that a class has a hash
+            if simple and not module._modules and "forward" not in own:  # noqa: SLF001 - children() is slow
+                own["forward"] = _AsOne(module, tracer, admits if isinstance(module, _BatchNorm) else None)
+                replaced.append(own)
+    try:
+        yield
+    finally:
+        for own in replaced:
+            own.pop("forward", None)
+
+
+@lru_cache(maxsize=256)
+def _is_simple(kind: Any) -> bool:
+    """Whether this is one of torch's modules that compute something themselves."""
+    return kind.__module__.startswith("torch.nn.modules.") and not issubclass(kind, _COMPUTE_NOTHING)
+
+
+class _AsOne:
+    """Stands in place of one module's `forward`."""
+
+    __slots__ = ("_admits", "_forward", "_module", "_tracer", "_weights")
+
+    def __init__(self, module: nn.Module, tracer: UnitTracer, admits: Admits | None) -> None:
+        self._module: Any = module
+        self._forward = module.forward
+        self._tracer = tracer
+        self._admits = admits
+        parameters = module._parameters.values()  # noqa: SLF001 - parameters() is slow
+        self._weights: list[tuple[Tensor, Node | None]] = [
+            (one, None) for one in parameters if one is not None
+        ]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tracer = self._tracer
+        # In another thread, or beneath a mode of somebody else's, it is not ours to be left.
+        alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer  # type: ignore[no-untyped-call]
+        if not alone or not (self._admits is None or self._admits(self._module)):
+            return self._forward(*args, **kwargs)
+        value = args[0]
+        tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call] # it sees attributes read, too
+        try:
+            used: list[tuple[Tensor, Node | None]] = (
+                [(value, value.grad_fn)] if isinstance(value, Tensor) else []
+            )
+            result = self._forward(value)
+            tracer.saw(used + self._weights, result)
+        finally:
+            tracer.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """Be the copy's own `forward` in a copy that the network makes of one of its modules."""
+        copy = memo.get(id(self._module), self._module)
+        return MethodType(type(copy).forward, copy)
