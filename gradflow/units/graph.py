@@ -237,13 +237,14 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
         for index, (origin, output) in enumerate(node.next_functions):
             if origin is None:
                 continue
-            made_of = origin if origin in sides else _before_casts(origin)
-            if is_leaf(made_of):
-                leaf = leaf_of(made_of)
-                walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
-            else:
-                reach(origin, output, side)
-                incoming[origin].append((node, index, side))
+            if origin not in sides:
+                made_of = origin if origin.name() != _CAST else _before_casts(origin)
+                if is_leaf(made_of):
+                    leaf = leaf_of(made_of)
+                    walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
+                    continue
+            reach(origin, output, side)
+            incoming[origin].append((node, index, side))
     walk.consumers = incoming
     if walk.fork is not None:
         walk.side_inputs = frozenset(node for _, _, node in frontier)
