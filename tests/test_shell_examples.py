@@ -12,7 +12,10 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
+import torch.nn.functional as F
 
+import gradflow
 from gradflow.cli.entry import COMMANDS, application, run
 from gradflow.models.specification import make_spec
 from gradflow.record import load_record
@@ -138,7 +141,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert run(["probe", *words, "--out", str(folder / seeds)]) == 0
     for number, name in enumerate(RUNS):
         load_record(folder / ("0-1", "2-3")[number % 2]).save(folder / "runs" / name)
+    _train(folder / "runs" / "mine")
     return folder
+
+
+def _train(out: Path) -> None:
+    """Record a training run whose first and 2000th steps are measured."""
+    model = gradflow.build_model("preact8", width=4, seed=0)
+    images, targets = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
+    with gradflow.Recorder(model, every=2000, out=out) as recorder:
+        for iteration in range(2001):
+            if iteration % 2000 == 0:
+                F.cross_entropy(model(images), targets).backward()
+            recorder.step()
 
 
 def is_cheap(call: tuple[str, ...]) -> bool:

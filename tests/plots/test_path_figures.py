@@ -73,7 +73,7 @@ def test_lesions_are_beside_the_whole_network() -> None:
 def test_branches_alone_and_spans_alone() -> None:
     """A record with one kind of Jacobian has one panel."""
     record = with_path_tables(make_record(stages=(3,)))
-    for kind, label in (("branch", "∂F/∂xₗ"), ("span", "∂x_L/∂xₗ")):
+    for kind, label in (("branch", "∂F/∂xₗ"), ("span", "$∂x_L/∂x_l$")):
         (network,) = networks(record)
         own = {
             name: getattr(network, name)[getattr(network, name)["jacobian"] == kind]
