@@ -37,8 +37,23 @@ def describe_data(meta: Meta) -> str:
     if data.get("split") is not None:
         words.append(f"({data['split']})")
     if data.get("normalisation") is not None:
-        words.append(f"normalised by {compact(data['normalisation'])}")
+        words.append(_describe_normalisation(data["normalisation"]))
     return " ".join(words)
+
+
+def _describe_normalisation(value: Any) -> str:
+    """Return it in words with all its numbers: data are the same only if these are."""
+    if not (isinstance(value, dict) and isinstance(value.get("kind"), str)):
+        return f"normalised by {compact(value)}"
+    rest = {name: part for name, part in value.items() if name != "kind"}
+    told = _KINDS.get(value["kind"], f"normalised by {value['kind']}")
+    return (
+        f"{told} ({'; '.join(f'{name} {_in_words(part)}' for name, part in rest.items())})" if rest else told
+    )
+
+
+def _in_words(part: Any) -> str:
+    return ", ".join(map(compact, part)) if isinstance(part, list) else compact(part)
 
 
 def compact(value: Any) -> str:
@@ -53,6 +68,13 @@ ASPECTS: dict[str, Callable[[Meta], str]] = {
     "loss": lambda meta: str(meta["loss"]["name"]),
 }
 """In what records must agree to be compared number by number, and how each is told."""
+
+_KINDS = {
+    "none": "not normalised",
+    "per-channel": "normalised per channel",
+    "pixel-mean": "less the mean of each pixel",
+}
+"""How each `kind` of `gradflow.data.normalisation` is told."""
 
 _OPTIONS = {"data": "--data and --split", "batch size": "--batch-size", "BN mode": "--bn", "loss": "--loss"}
 """What of `gradflow probe` sets each."""

@@ -108,6 +108,8 @@ def _outcome(findings: pd.DataFrame) -> str:
         + (" in the median" if len(off) > 1 else ""): len(off),
         "could not be compared": lost,
     }
+    if lost == len(findings) > 1:
+        return "none of them could be compared"
     if len(findings) == 1:
         return f"it {next(words for words, count in outcomes.items() if count)}"
     return ", ".join(
