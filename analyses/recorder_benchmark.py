@@ -45,7 +45,10 @@ STEPS = 2
 @click.option(
     "--peer-pairs", type=click.IntRange(min=3), default=5, show_default=True, help="Of other tools."
 )
-@click.option("--repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes.")
+@click.option("--repeats", type=click.IntRange(min=1), default=15, show_default=True, help="Fresh processes.")
+@click.option(
+    "--peer-repeats", type=click.IntRange(min=1), default=3, show_default=True, help="Of other tools."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -60,6 +63,7 @@ def main(
     pairs: int,
     peer_pairs: int,
     repeats: int,
+    peer_repeats: int,
     out: Path,
     trial: bool,
     only: str | None,
@@ -71,7 +75,9 @@ def main(
         print(json.dumps(_alone(only, network, way, pairs, trial)))
         return
     found: dict[str, Any] = {
-        "networks": {name: _measure(name, pairs, peer_pairs, repeats, trial) for name in WORK}
+        "networks": {
+            name: _measure(name, (pairs, peer_pairs), (repeats, peer_repeats), trial) for name in WORK
+        }
     }
     found["idle_us"] = idle_microseconds(9)
     found["peers"] = {name: version(name) for name in PEERS}
@@ -80,16 +86,23 @@ def main(
     print(_page(found))
 
 
-def _measure(network: str, pairs: int, peer_pairs: int, repeats: int, trial: bool) -> dict[str, Any]:
-    """Return everything about one network: memory of each way, and its time beside a plain step's."""
+def _measure(network: str, pairs: tuple[int, int], repeats: tuple[int, int], trial: bool) -> dict[str, Any]:
+    """Return everything about one network: memory of each way, and its time beside a plain step's.
+
+    Args:
+        network: a key of `WORK`.
+        pairs: of plain steps and measured ones, and of plain steps and other tools' ones.
+        repeats: fresh processes, and fresh processes of other tools.
+        trial: whether small networks will do.
+    """
     small = ["--trial"] if trial else []
     memory: dict[str, list[float] | str] = {}
     for way in WAYS:
-        tries = [_in_process(network, way, "memory", *small) for _ in range(repeats)]
+        tries = [_in_process(network, way, "memory", *small) for _ in range(repeats[way in PEERS])]
         errors = [one for one in tries if isinstance(one, str)]
         memory[way] = errors[0] if errors else tries
     times = {
-        way: _in_process(network, way, "time", f"--pairs={peer_pairs if way in PEERS else pairs}", *small)
+        way: _in_process(network, way, "time", f"--pairs={pairs[way in PEERS]}", *small)
         for way in WAYS
         if way != "plain"
     }
@@ -174,7 +187,8 @@ def _page(found: dict[str, Any]) -> str:
         f"{seconds}, medians. A measured step is the same inside a `gradflow.Recorder(every=1)`, the "
         "record's tables included. Steps were made in turn, each comparison in a process of its own; a ratio "
         "is the median over pairs, the interval a bootstrap of it. Memory is by how much two steps let a "
-        "fresh process's peak grow; each figure is the median over processes.\n\n"
+        "fresh process's peak grow; each figure is the median over processes, which differ in "
+        "how the system's allocator finds room.\n\n"
         f"{limits_table(rows)}\n\n"
         "The same steps under other tools, at every step, too. `wandb.watch` is offline and makes histograms "
         "of the parameters' gradients, which `log` writes; TorchLens traces the network, keeps gradients and "
@@ -196,8 +210,11 @@ def _said_memory(one: dict[str, Any], way: str) -> str:
     here, plain = one["memory_MiB"][way], one["memory_MiB"]["plain"]
     if isinstance(here, str):
         return f"ended with: {here}"
-    here, plain = statistics.median(here), statistics.median(plain)
-    return f"{here / plain:.3f} ({here:.0f} / {plain:.0f} MiB)"
+    middle, beside = statistics.median(here), statistics.median(plain)
+    ranges = " and ".join(
+        f"{min(some):.0f} to {max(some):.0f} in {len(some)} processes" for some in (here, plain)
+    )
+    return f"{middle / beside:.3f} ({middle:.0f} / {beside:.0f} MiB; {ranges})"
 
 
 if __name__ == "__main__":
