@@ -74,14 +74,11 @@ def _forward(units: list[Row]) -> str:
     """Return the first place in which a value of a unit is not finite; nothing if there is none."""
     before: Row | None = None
     for row in units:
-        plain = row["shortcut"] == "none"
         # A value that was not read is null as well, but then one that is made of it is finite.
-        if _bad(row, "x_norm") and _bad(row, "branch_norm" if plain else "shortcut_norm"):
+        if _bad(row, "x_norm") and _bad(row, "branch_norm" if _is_block(row) else "shortcut_norm"):
             return _in_between(before, row)
-        if _bad(row, "branch_norm"):
-            return f"in {_named(row)}" if plain else f"in {_named(row)}, in its branch"
-        if not plain and _bad(row, "shortcut_norm"):
-            return f"in {_named(row)}, on its shortcut"
+        if inside := _inside(row, "branch_norm", "shortcut_norm"):
+            return inside
         if _bad(row, "sum_norm"):
             return f"in {_named(row)}, in the sum of shortcut and branch"
         before = row
@@ -94,20 +91,36 @@ def _backward(units: list[Row]) -> str:
     """Return the first place, from the loss on, in which a gradient is not finite; nothing if none is."""
     for place in range(len(units) - 1, -1, -1):
         row, above = units[place], units[place + 1 :][:1]
-        plain = row["shortcut"] == "none"
         if _bad(row, "grad_sum_norm"):
             if not above:
                 return (
                     _behind(units) if _bad(row, "grad_out_norm") else f"behind the addition of {_named(row)}"
                 )
             return _in_between(row, above[0])
-        if _bad(row, "grad_branch_norm"):
-            return f"in {_named(row)}" if plain else f"in {_named(row)}, in its branch"
-        if not plain and _bad(row, "grad_shortcut_norm"):
-            return f"in {_named(row)}, on its shortcut"
+        if inside := _inside(row, "grad_branch_norm", "grad_shortcut_norm"):
+            return inside
         if _bad(row, "grad_in_norm"):
             return f"at x of {_named(row)}: in what else uses it, in the sum of its gradients, or in a hook"
     return ""
+
+
+def _inside(row: Row, branch: str, shortcut: str) -> str:
+    """Return on which of a unit's two ways a norm is not finite; nothing if on neither.
+
+    Args:
+        row: of the unit.
+        branch: the column of the branch's norm.
+        shortcut: of the shortcut's, which a named block has not.
+    """
+    if _bad(row, branch):
+        return f"in {_named(row)}" if _is_block(row) else f"in {_named(row)}, in its branch"
+    if not _is_block(row) and _bad(row, shortcut):
+        return f"in {_named(row)}, on its shortcut"
+    return ""
+
+
+def _is_block(row: Row) -> bool:
+    return bool(row["shortcut"] == "none")
 
 
 def _bad(row: Row, column: str) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import pytest
 import torch
 from small_networks import Chain, labels, rows, seeded
 from torch.nn import functional as F
+from two_processes import run_in_two_processes
 
 import gradflow
 
@@ -42,19 +40,7 @@ TRAINERS = {
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One job of two processes in which each trainer trains."""
     folder = tmp_path_factory.mktemp("job")
-    package = Path(gradflow.__file__).parents[1]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(str(HERE / "_in_two_processes.py"), str(folder)),
-        ],
-        env=os.environ | {"PYTHONPATH": f"{package}:{HERE.parent}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes(HERE / "_in_two_processes.py", str(folder))
     return folder
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import torch
 from small_networks import Chain, labels, rows, seeded
 from torch import nn
 from torch.nn import functional as F
+from two_processes import run_in_two_processes
 
 import gradflow
 from gradflow.record import conform
@@ -26,19 +24,7 @@ BATCH = 6
 
 def job(folder: Path, *ways: str) -> dict[str, list[Any]]:
     """Run `_together.py` in two processes, and return what each found, by way."""
-    package = Path(gradflow.__file__).parents[1]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"),
-            *(str(HERE / "_together.py"), ",".join(ways), str(folder)),
-        ],
-        env=os.environ | {"PYTHONPATH": f"{package}:{HERE.parent}", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_two_processes(HERE / "_together.py", ",".join(ways), str(folder))
     return {
         way: [torch.load(folder / f"{way}-{rank}.pt", weights_only=False) for rank in range(2)]
         for way in ways
