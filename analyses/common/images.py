@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from gradflow.checkpoint import Checkpoint
-from gradflow.cli.subject import trained_with
+from gradflow.cli.subject import describe_data, trained_with
 from gradflow.data import open_data
 from gradflow.data.normalisation import PixelMap
 from gradflow.record import mask_paths
@@ -69,10 +69,4 @@ def _batch(
     )
     inputs, targets = next(iter(source.batches(1)))
     assert isinstance(inputs, Tensor)
-    data = {
-        "name": source.name,
-        "split": source.split,
-        "normalisation": source.normalisation,
-        "classes": None if source.classes is None else len(source.classes),
-    }
-    return inputs, targets, data
+    return inputs, targets, describe_data(source)
