@@ -57,5 +57,5 @@ def _state(model: nn.Module) -> dict[str, Any]:
 def _same(before: Any, after: Any) -> bool:
     if isinstance(before, Tensor) and isinstance(after, Tensor):
         same_kind = before.dtype == after.dtype and before.shape == after.shape
-        return same_kind and before.numpy().tobytes() == after.numpy().tobytes()
+        return same_kind and before.cpu().numpy().tobytes() == after.cpu().numpy().tobytes()
     return bool(before == after)

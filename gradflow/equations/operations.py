@@ -22,6 +22,9 @@ from gradflow.units.graph import is_leaf, leaf_of
 Factor = float | Tensor
 """What an elementwise map multiplies by: a constant, or a tensor of the value's shape."""
 
+BATCH_NORMALISATION = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm")
+"""One function, by whichever library a device has it from."""
+
 UNCHANGED_BY = {"Clone", "Alias", "BackwardHookFunction"}
 """Nodes that hand on the value that they were given."""
 
@@ -145,7 +148,7 @@ def _batch_norm(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] |
     else:
         mean = node._saved_running_mean
         variance = node._saved_running_var
-        over_deviation = (variance.to(dtype) + node._saved_eps).rsqrt()
+        over_deviation = (variance.to(dtype) + epsilon_of(node)).rsqrt()
     gain = over_deviation.detach().to(dtype)
     weight, bias = node._saved_weight, _leaf(node, 2, dtype)
     if weight is not None:
@@ -155,6 +158,12 @@ def _batch_norm(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] |
         shift = shift + bias
     channels = (-1, *(1,) * (len(node._input_metadata[0].shape) - 2))
     return (_normalisation(gain.view(channels), shift.view(channels)),)
+
+
+def epsilon_of(node: Any) -> float:
+    """Return what a batch normalisation adds to the variance; each implementation has its own name for it."""
+    name = "_saved_eps" if operation(node) == "NativeBatchNorm" else "_saved_epsilon"
+    return float(getattr(node, name))
 
 
 def _layer_norm(node: Any, index: int, dtype: torch.dtype) -> tuple[Step, ...] | None:
@@ -196,7 +205,7 @@ _STEPS: dict[str, Callable[[Any, int, torch.dtype], tuple[Step, ...] | None]] = 
     "Convolution": _convolution,
     "Mm": _matrix,
     "Addmm": _affine,
-    "NativeBatchNorm": _batch_norm,
+    **dict.fromkeys(BATCH_NORMALISATION, _batch_norm),
     "NativeLayerNorm": _layer_norm,
 }
 """What each kind of node does, and where it keeps what it does it with."""

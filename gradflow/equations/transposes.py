@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import Node
 
+from gradflow.equations.operations import BATCH_NORMALISATION, epsilon_of
 from gradflow.units.classification import operation
 
 Transpose = Callable[[Tensor], Tensor]
@@ -80,7 +81,7 @@ def _held_batch_norm(node: Any, shape: torch.Size) -> Transpose:
     channels = (1, -1, *(1,) * (len(shape) - 2))
 
     def apply(cotangent: Tensor) -> Tensor:
-        gain: Tensor = (variance.to(cotangent.dtype) + node._saved_eps).rsqrt()
+        gain: Tensor = (variance.to(cotangent.dtype) + epsilon_of(node)).rsqrt()
         if weight is not None:
             gain = gain * weight.detach().to(cotangent.dtype)
         return cotangent * gain.view(channels)
@@ -94,7 +95,7 @@ _TRANSPOSES: dict[str, Callable[[Any, torch.Size], Transpose]] = {
     "Slice": _slice,
     "Mm": _matrix,
     "Addmm": _matrix,
-    "NativeBatchNorm": _held_batch_norm,
+    **dict.fromkeys(BATCH_NORMALISATION, _held_batch_norm),
 }
 """Of operations that `gradflow.equations.operations` takes for linear or affine."""
 
@@ -143,7 +144,7 @@ def _through_statistics(
 
 
 _NORMALISATIONS: dict[str, Callable[[Any], Transpose | None]] = {
-    "NativeBatchNorm": _batch_norm,
+    **dict.fromkeys(BATCH_NORMALISATION, _batch_norm),
     "NativeLayerNorm": _layer_norm,
 }
 """Normalisations by statistics of their input, which its gradient goes through as well."""
