@@ -22,10 +22,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import CheckpointError
 
 from gradflow.errors import ProbeError
-from gradflow.units.submodules import submodules
+from gradflow.units.submodules import Modules, submodules
 
 BatchNormMode = Literal["batch", "running", "frozen"]
 MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
+
+_TORCHS_OWN = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
+"""Of which it is known what they do with their statistics; a class derived from them may do anything."""
 
 
 class _Replacing(TorchFunctionMode):
@@ -55,11 +58,35 @@ class BatchNormHandling:
         self.mode = mode
         self.samples_coupled = False
 
-    def prepare(self, model: nn.Module) -> None:
-        """Put `model` into the mode that goes with it: evaluation for ``running``, else training."""
+    def prepare(self, model: nn.Module, modules: Modules | None = None) -> None:
+        """Put `model` into the mode that goes with it: evaluation for ``running``, else training.
+
+        Args:
+            model: the network.
+            modules: its `submodules`, if somebody has asked for them.
+        """
         training = self.mode != "running"
-        if any(module.training is not training for _, module in submodules(model)):
+        if any(module.training is not training for _, module in modules or submodules(model)):
             model.train(training)
+
+    @contextmanager
+    def untracked(self, modules: Modules) -> Iterator[None]:
+        """Have no running statistics written while the context is open: they would have to be put back.
+
+        What torch's own batch normalisation computes in training does not depend on them.
+
+        Args:
+            modules: of a network that is prepared.
+        """
+        tracking = [vars(module) for _, module in modules if type(module) in _TORCHS_OWN and module.training]
+        tracking = [own for own in tracking if own["track_running_stats"]]
+        for own in tracking:
+            own["track_running_stats"] = False
+        try:
+            yield
+        finally:
+            for own in tracking:
+                own["track_running_stats"] = True
 
     @property
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:

@@ -37,6 +37,7 @@ from gradflow.units import UnitSelection
 from gradflow.units.finding import require_units, selector
 from gradflow.units.leaves import leaves_as_one
 from gradflow.units.modules import watching
+from gradflow.units.submodules import submodules
 from gradflow.units.tracing import UnitTracer
 
 LOSS = "the training loop's"
@@ -156,8 +157,9 @@ class OwnPasses:
         tracer = UnitTracer(observer, selected, handling.overrides)
         stack = ExitStack()
         stack.enter_context(without_collection())
-        stack.enter_context(watching(module, tracer, selected, begun=True))
-        stack.enter_context(leaves_as_one(module, tracer, handling.admits))
+        modules = submodules(module)
+        stack.enter_context(watching(module, tracer, selected, modules=modules, begun=True))
+        stack.enter_context(leaves_as_one(modules, tracer, handling.admits))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
         leaves = tracer.inputs
         return (

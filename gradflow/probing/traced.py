@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from gradflow.units.graph import Port
 from gradflow.units.leaves import leaves_as_one
 from gradflow.units.modules import watching
 from gradflow.units.state import preserved_model
+from gradflow.units.submodules import submodules
 from gradflow.units.tracing import Observer, TracedUnit, UnitTracer
 
 
@@ -74,9 +75,14 @@ def traced_forward(
     tracer = UnitTracer(observer, selected, handling.overrides)
     called_with, leaves = traceable(inputs)
     tracer.inputs = leaves
-    with preserved_model(model), preserved_random_state(), torch.enable_grad():
-        handling.prepare(model)
-        with watching(model, tracer, selected), leaves_as_one(model, tracer, handling.admits):
+    modules = submodules(model)
+    with preserved_model(model, modules), preserved_random_state(), torch.enable_grad(), ExitStack() as stack:
+        handling.prepare(model, modules)
+        stack.enter_context(handling.untracked(modules))
+        with (
+            watching(model, tracer, selected, modules=modules),
+            leaves_as_one(modules, tracer, handling.admits),
+        ):
             outputs = call_model(model, called_with)
         require_units(model, tracer, units)
         value = evaluate_loss(outputs, targets, loss)

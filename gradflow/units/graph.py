@@ -16,6 +16,7 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch.autograd.graph import Node
@@ -31,8 +32,7 @@ Kind = tuple[torch.Size, torch.dtype]
 """Shape and type of a value, and so of its gradient."""
 
 
-@dataclass(frozen=True)
-class Port:
+class Port(NamedTuple):
     """One output of an autograd node: a value of the forward pass, a gradient of the backward pass."""
 
     node: Node
@@ -56,8 +56,7 @@ class Port:
         return None if node is None else cls(node, tensor.output_nr)
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     """Input number `index` of node `consumer`: along it one part of a gradient flows."""
 
     consumer: Node

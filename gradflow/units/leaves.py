@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import _get_current_function_mode
 
-from gradflow.units.submodules import submodules
+from gradflow.units.submodules import Modules
 from gradflow.units.tracing import UnitTracer
 
 Admits = Callable[[_BatchNorm], bool]
@@ -31,19 +31,18 @@ _COMPUTE_NOTHING = (nn.Identity, LazyModuleMixin, *_CONTAINERS)
 
 
 @contextmanager
-def leaves_as_one(model: nn.Module, tracer: UnitTracer, admits: Admits) -> Iterator[None]:
-    """Run torch's own simple modules in `model` unseen from inside while the context is open.
+def leaves_as_one(modules: Modules, tracer: UnitTracer, admits: Admits) -> Iterator[None]:
+    """Run torch's own simple modules among `modules` unseen from inside while the context is open.
 
     Args:
-        model: the network, whose forward pass happens inside.
+        modules: of the network whose forward pass happens inside.
         tracer: sees what goes into each of them and what comes out.
         admits: is asked before a batch normalisation runs.
     """
     replaced: list[dict[str, Any]] = []
-    modules = [module for _, module in submodules(model)]
     # Its replicas are given what stands in a module, and would run the module itself, on the wrong device.
-    if not any(isinstance(module, nn.DataParallel) for module in modules):
-        for module in modules:
+    if not any(isinstance(module, nn.DataParallel) for _, module in modules):
+        for _, module in modules:
             own = vars(module)
             simple = _is_simple(type(module))  # type: ignore[arg-type] # mypy does not see that a class has a hash
             if simple and not module._modules and "forward" not in own:  # noqa: SLF001 - children() is slow

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from gradflow.units.graph import Port, between
 from gradflow.units.hidden import noticing_hidden_code
 from gradflow.units.naming import ParameterNames
-from gradflow.units.submodules import submodules
+from gradflow.units.submodules import Modules, submodules
 from gradflow.units.tracing import PassedOver, TracedUnit, UnitTracer
 
 
@@ -27,6 +27,7 @@ def watching(
     tracer: UnitTracer,
     selected: Callable[[str], bool] | None,
     *,
+    modules: Modules | None = None,
     begun: bool = False,
 ) -> Iterator[None]:
     """Tell `tracer` about the modules of `model` that run while the context is open.
@@ -35,14 +36,16 @@ def watching(
         model: the network, whose forward pass happens inside.
         tracer: is entered and left with the context.
         selected: names the blocks to measure; None names none.
+        modules: the model's `submodules`, if somebody has asked for them.
         begun: whether the network's own forward has begun, so that hooks on it would come too late.
     """
+    modules = submodules(model) if modules is None else modules
     with ExitStack() as stack:
-        blocks = set(_named_blocks(model, selected)) if selected else set()
+        blocks = set(_named_blocks(modules, selected)) if selected else set()
         tracer.names = ParameterNames(model)
         if begun:
             tracer.running.append("")
-        for name, module in submodules(model):
+        for name, module in modules:
             if begun and module is model:
                 continue
             if name in blocks or _may_add(module):
@@ -64,10 +67,10 @@ def _may_add(module: nn.Module) -> bool:
     return not type(module).__module__.startswith("torch.nn.") or bool(module._modules)  # noqa: SLF001
 
 
-def _named_blocks(model: nn.Module, selected: Callable[[str], bool]) -> Iterator[str]:
+def _named_blocks(modules: Modules, selected: Callable[[str], bool]) -> Iterator[str]:
     """Yield the outermost modules that are selected."""
     chosen: list[str] = []
-    for name, _ in submodules(model):
+    for name, _ in modules:
         if name and selected(name) and not any(name.startswith(f"{outer}.") for outer in chosen):
             chosen.append(name)
             yield name

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from torch import nn
 
+Modules = list[tuple[str, nn.Module]]
+"""Modules by their qualified names."""
 
-def submodules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+
+def submodules(model: nn.Module) -> Modules:
     """Return what `model.named_modules()` yields, in its order.
 
     A probe asks several times, and torch's generator, one within the other at each level, takes thrice as
     long as everything else that is done with the modules.
     """
-    found: list[tuple[str, nn.Module]] = []
+    found: Modules = []
     seen: set[nn.Module] = set()
     waiting = [("", model)]
     while waiting:

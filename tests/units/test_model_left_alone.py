@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gradflow import build_model, find_units
 from gradflow.units.graph import Port
+from gradflow.units.state import preserved_model
 
 
 class Stumbles(nn.Module):
@@ -82,3 +83,45 @@ def test_gradients_may_be_off_around_it() -> None:
     with torch.no_grad():
         assert len(find_units(Chain(), rows())) == 3
         assert not torch.is_grad_enabled()
+
+
+@torch.inference_mode()
+def in_inference_mode() -> Tensor:
+    """Return a tensor that nobody counts the versions of."""
+    return torch.ones(3)
+
+
+BUFFERS = {
+    "a vector": lambda: torch.randn(3),
+    "a part of one": lambda: torch.randn(6)[::2],
+    "a number": lambda: torch.tensor(2),
+    "a truth": lambda: torch.tensor([True, False]),
+    "half precision": lambda: torch.randn(2, 3).bfloat16(),
+    "complex": lambda: torch.randn(3, dtype=torch.complex64),
+    "many numbers": lambda: torch.randn(70, 70),
+    "no number, and a negative zero": lambda: torch.tensor([float("nan"), -0.0]),
+    "no element": lambda: torch.zeros(0),
+    "with a gradient": lambda: torch.randn(3, requires_grad=True),
+    "made in inference mode": in_inference_mode,
+}
+
+
+def bits(value: Tensor) -> list[int]:
+    """Return the bytes of a tensor's numbers."""
+    return value.contiguous().reshape(-1).view(torch.uint8).tolist()
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_buffers_of_every_kind_are_put_back(kind: str) -> None:
+    """Also where they were written to behind autograd's back; two of one form are not mixed up."""
+    model = Chain()
+    model.register_buffer("first", BUFFERS[kind]())
+    model.register_buffer("second", BUFFERS[kind]())
+    before = [buffer.detach().clone() for buffer in (model.first, model.second)]
+    with preserved_model(model), torch.inference_mode():
+        for buffer in (model.first, model.second):
+            buffer.data.copy_(torch.zeros_like(buffer))
+        model.second.data.fill_(1)
+    after = [buffer.detach() for buffer in (model.first, model.second)]
+    for now, then in zip(after, before, strict=True):
+        assert bits(now) == bits(then)
