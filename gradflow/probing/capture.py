@@ -29,6 +29,7 @@ from gradflow.probing.traced import TracedForward, ValueKeeper, traced_forward
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.graph import Port
 from gradflow.units.runs import ending_at_additions
+from gradflow.units.submodules import submodules
 from gradflow.units.tracing import TracedUnit
 
 
@@ -188,7 +189,7 @@ def captured(
         units: as for `probe`.
         measuring: whether to measure in the same two passes what a probe measures.
     """
-    batch, named = subject(model, inputs)
+    batch, named = subject(model, inputs, submodules(model))
     for copying in (False, True):
         keeper, measures = ValueKeeper(copying=copying), ForwardMeasures(Reducer(batch))
         observer = Observers(measures, keeper) if measuring else keeper

@@ -150,16 +150,16 @@ class OwnPasses:
         self._depth += 1
         if self._depth > 1 or not torch.is_grad_enabled():
             return None
-        batch, named = subject(module, (args, kwargs))
+        modules = submodules(module)
+        batch, named = subject(module, (args, kwargs), modules)
         refuse_functional(module, named)
         observer, handling = ForwardMeasures(Reducer(batch)), BatchNormHandling("batch")
         selected = selector(self._units)
         tracer = UnitTracer(observer, selected, handling.overrides)
         stack = ExitStack()
         stack.enter_context(without_collection())
-        modules = submodules(module)
-        stack.enter_context(watching(module, tracer, selected, modules=modules, begun=True))
         stack.enter_context(leaves_as_one(modules, tracer, handling.admits))
+        stack.enter_context(watching(module, tracer, selected, modules=modules, begun=True))
         self._open = _Forward(tracer, observer, handling, named, batch, module.training, stack)
         leaves = tracer.inputs
         return (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from gradflow.units.finding import FoundUnits, describe
 from gradflow.units.graph import is_leaf, leaf_of
 from gradflow.units.path_words import PathWords, read_head, read_paths
 from gradflow.units.runs import Run, identity_runs
+from gradflow.units.submodules import Modules, parameters_by_name, submodules
 from gradflow.units.tracing import TracedUnit
 
 Differentiate = Callable[[list[Tensor], bool], Sequence[Tensor | None]]
@@ -91,11 +93,13 @@ def run_passes(
         ProbeError: if the batch is empty or there is no scalar loss with a gradient.
         NoResidualUnitError: if there is no unit.
     """
-    batch, named = subject(model, inputs)
+    modules = submodules(model)
+    batch, named = subject(model, inputs, modules)
 
     def run(*, in_place_of_engine: bool) -> Passes:
         observer = ForwardMeasures(Reducer(batch))
-        with traced_forward(model, inputs, targets, observer, loss=loss, bn=bn, units=units) as forward:
+        opened = partial(traced_forward, model, inputs, targets, observer, modules=modules)
+        with opened(loss=loss, bn=bn, units=units) as forward:
             return measured(forward, observer, named, batch, in_place_of_engine=in_place_of_engine)
 
     try:
@@ -104,8 +108,13 @@ def run_passes(
         return run(in_place_of_engine=False)
 
 
-def subject(model: nn.Module, inputs: Inputs) -> tuple[int, dict[str, Tensor]]:
+def subject(model: nn.Module, inputs: Inputs, modules: Modules) -> tuple[int, dict[str, Tensor]]:
     """Return the samples in the batch, and the model's parameters by name.
+
+    Args:
+        model: the network.
+        inputs: what it is called with.
+        modules: its `submodules`.
 
     Raises:
         ProbeError: if the batch is empty, or no parameter needs a gradient.
@@ -113,7 +122,7 @@ def subject(model: nn.Module, inputs: Inputs) -> tuple[int, dict[str, Tensor]]:
     batch = batch_size(inputs)
     if batch == 0:
         raise ProbeError("the batch is empty: inputs must hold a tensor with at least one sample")
-    named: dict[str, Tensor] = dict(model.named_parameters())
+    named = parameters_by_name(model, modules)
     if not any(parameter.requires_grad for parameter in named.values()):
         raise ProbeError(
             f"no parameter of {type(model).__name__} needs a gradient; "

@@ -21,7 +21,7 @@ from gradflow.units.graph import Port
 from gradflow.units.leaves import leaves_as_one
 from gradflow.units.modules import watching
 from gradflow.units.state import preserved_model
-from gradflow.units.submodules import submodules
+from gradflow.units.submodules import Modules, submodules
 from gradflow.units.tracing import Observer, TracedUnit, UnitTracer
 
 
@@ -55,6 +55,7 @@ def traced_forward(
     bn: BatchNormMode,
     units: UnitSelection | None,
     keep_outputs: bool = False,
+    modules: Modules | None = None,
 ) -> Iterator[TracedForward]:
     """Run the forward pass and the loss, and put the model back when the context closes.
 
@@ -69,19 +70,20 @@ def traced_forward(
         bn: as for `probe`.
         units: as for `probe`.
         keep_outputs: whether what the model returns is wanted; a backward pass need not keep it alive.
+        modules: the model's `submodules`, if somebody has asked for them.
     """
     handling = BatchNormHandling(bn)
     selected = selector(units)
     tracer = UnitTracer(observer, selected, handling.overrides)
     called_with, leaves = traceable(inputs)
     tracer.inputs = leaves
-    modules = submodules(model)
+    modules = submodules(model) if modules is None else modules
     with preserved_model(model, modules), preserved_random_state(), torch.enable_grad(), ExitStack() as stack:
         handling.prepare(model, modules)
         stack.enter_context(handling.untracked(modules))
         with (
-            watching(model, tracer, selected, modules=modules),
             leaves_as_one(modules, tracer, handling.admits),
+            watching(model, tracer, selected, modules=modules),
         ):
             outputs = call_model(model, called_with)
         require_units(model, tracer, units)

@@ -97,11 +97,13 @@ def split_addition(walk: Walk, names: ParameterNames | None = None) -> Split | s
     reason = why_no_fork(walk)
     if reason or walk.fork is None:
         return reason or ""
+    for side in (FIRST, SECOND):
+        if walk.starts_at_fork(side) and not walk.side_inputs:
+            return _beside_fork(walk, side)
     sizes = {side: _size(walk, side) for side in (FIRST, SECOND)}
     branch = walk.reads_beside or (FIRST if sizes[FIRST] >= sizes[SECOND] else SECOND)
     shortcut = BOTH ^ branch
-    mixes = any(operation(node) in FOURIER for node in walk.nodes_of(branch))
-    if not walk.parameters_of(branch) and not sizes[branch][0] and not mixes:
+    if not _has_weights(walk, branch):
         return NO_PARAMETERS
     nodes, shared = walk.nodes_of(shortcut), walk.nodes_of(BOTH)
     foreign = sorted({operation(node) for node in nodes} - ON_A_SHORTCUT)
@@ -119,11 +121,33 @@ def split_addition(walk: Walk, names: ParameterNames | None = None) -> Split | s
     reason = why_no_shortcut(walk, shortcut) or why_no_branch(walk, branch)
     if not reason and (weights or averages(nodes)):
         reason = why_no_unit_with_projection(walk, branch, names or ParameterNames())
-    if reason:
-        return reason
+    return reason or _split(walk, shortcut, _shortcut_kind(nodes, weights, has_gate([*nodes, *shared])))
+
+
+def _beside_fork(walk: Walk, shortcut: int) -> Split | str:
+    """Split an addition of which operand `shortcut` is x_l itself: all else is the branch.
+
+    Most additions are of this kind, and nothing needs to be told apart.
+    """
+    branch = BOTH ^ shortcut
+    if not _has_weights(walk, branch):
+        return NO_PARAMETERS
+    return why_no_branch(walk, branch) or _split(walk, shortcut, "identity")
+
+
+def _has_weights(walk: Walk, side: int) -> bool:
+    """Whether a path has parameters, weights that are frozen, or a Fourier transform, which is as fixed."""
+    if walk.parameters_of(side) or _size(walk, side)[0]:
+        return True
+    return any(operation(node) in FOURIER for node in walk.nodes_of(side))
+
+
+def _split(walk: Walk, shortcut: int, kind: str) -> Split:
+    assert walk.fork is not None
+    branch = BOTH ^ shortcut
     return Split(
         fork=walk.fork,
-        shortcut=_shortcut_kind(nodes, weights, has_gate([*nodes, *shared])),
+        shortcut=kind,
         shortcut_operand=0 if shortcut == FIRST else 1,
         shortcut_edges=tuple(walk.edges_of(shortcut)),
         branch_edges=tuple(walk.edges_of(branch)),

@@ -56,7 +56,8 @@ class Port(NamedTuple):
         return None if node is None else cls(node, tensor.output_nr)
 
 
-class Edge(NamedTuple):
+@dataclass(frozen=True)
+class Edge:
     """Input number `index` of node `consumer`: along it one part of a gradient flows."""
 
     consumer: Node
@@ -77,7 +78,9 @@ class Walk:
         reads_beside: the operand that does (a bit); 0 if there is no side input.
         operands: where the two operands come from.
         unchanged: nodes that are known to change nothing, such as those of additions of the number 0.
-        consumers: for each node that was reached, the fork and side inputs included, the nodes that read it.
+        consumers: for each node that was reached, the fork and side inputs included, who reads it: the node,
+            at which of its inputs, by which operands that was reached, and which output it reads.
+        values_alone: whether nothing that was reached is made of parameters alone.
     """
 
     fork: Port | None = None
@@ -89,7 +92,8 @@ class Walk:
     reads_beside: int = 0
     operands: tuple[Port, ...] = ()
     unchanged: Collection[Node] = ()
-    consumers: dict[Node, list[tuple[Node, int, int]]] = field(default_factory=dict)
+    consumers: dict[Node, list[tuple[Node, int, int, int]]] = field(default_factory=dict)
+    values_alone: bool = True
 
     @cached_property
     def interior(self) -> frozenset[Node]:
@@ -97,7 +101,11 @@ class Walk:
 
         What a branch makes of parameters alone, such as a bias for all layers, is not among them.
         """
-        return self._made_from([] if self.fork is None else [self.fork.node])
+        if self.fork is None:
+            return frozenset()
+        if self.values_alone and not self.side_inputs:  # so that all ways lead to the fork
+            return frozenset(self.reached)
+        return self._made_from([self.fork.node])
 
     @cached_property
     def values(self) -> frozenset[Node]:
@@ -117,10 +125,17 @@ class Walk:
                 found[sides].append(node)
         return found
 
+    @cached_property
+    def _parameters(self) -> dict[int, list[torch.Tensor]]:
+        found: dict[int, list[torch.Tensor]] = {FIRST: [], SECOND: [], BOTH: []}
+        for leaf, sides in self.parameters.items():
+            found[sides].append(leaf)
+        return found
+
     def _made_from(self, origins: Iterable[Node]) -> frozenset[Node]:
         stack, found = list(origins), set[Node]()
         while stack:
-            for consumer, _, _ in self.consumers.get(stack.pop(), ()):
+            for consumer, *_ in self.consumers.get(stack.pop(), ()):
                 if consumer not in found:
                     found.add(consumer)
                     stack.append(consumer)
@@ -157,7 +172,7 @@ class Walk:
 
     def parameters_of(self, side: int) -> list[torch.Tensor]:
         """Return the leaves that only operand `side` reaches (for `BOTH`: that both reach)."""
-        return [leaf for leaf, sides in self.parameters.items() if sides == side]
+        return self._parameters[side]
 
     def edges_of(self, side: int) -> list[Edge]:
         """Return the edges into the fork that only operand `side` uses."""
@@ -195,44 +210,44 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
         the walk; its `fork` is None if the operands have no common origin.
     """
     walk = Walk(operands=(first, second))
+    reached, parameters, consumers = walk.reached, walk.parameters, walk.consumers
     sides: dict[Node, int] = {}
-    waiting = {FIRST: 0, SECOND: 0, BOTH: 0}
-    outputs: dict[Node, set[int]] = {}
-    incoming: dict[Node, list[tuple[Node, int, int]]] = {}
+    waiting = [0, 0, 0, 0]  # how many nodes of the frontier were reached from which operands
     frontier: list[tuple[int, int, Node]] = []
 
-    def reach(node: Node, output: int, side: int) -> None:
-        if node not in sides:
-            sides[node] = 0
-            outputs[node] = set()
-            incoming[node] = []
+    def reach(node: Node, side: int) -> None:
+        before = sides.get(node)
+        if before is None:
+            consumers[node] = []
             heapq.heappush(frontier, (-order(node), len(sides), node))
-        elif sides[node] != sides[node] | side:
-            waiting[sides[node]] -= 1
-        else:
-            outputs[node].add(output)
+        elif before | side == before:
             return
-        sides[node] |= side
-        waiting[sides[node]] += 1
-        outputs[node].add(output)
+        else:
+            waiting[before] -= 1
+            side |= before
+        sides[node] = side
+        waiting[side] += 1
 
-    reach(first.node, first.output, FIRST)
-    reach(second.node, second.output, SECOND)
+    reach(first.node, FIRST)
+    reach(second.node, SECOND)
     limit = -1
-    while frontier and -frontier[0][0] > limit and len(walk.reached) < visits:
+    while frontier and -frontier[0][0] > limit and len(reached) < visits:
         node = heapq.heappop(frontier)[2]
         side = sides[node]
         waiting[side] -= 1
         one_sided = not waiting[BOTH] and not (waiting[FIRST] and waiting[SECOND])
         if side == BOTH and one_sided:
-            walk.fork = Port(node, min(outputs[node]))
-            walk.mixed_outputs = len(outputs[node]) > 1
-            walk.edges = {Edge(consumer, index): side for consumer, index, side in incoming[node]}
+            outputs = {port.output for port in (first, second) if port.node is node}
+            outputs.update(output for _, _, _, output in consumers[node])
+            walk.fork = Port(node, min(outputs))
+            walk.mixed_outputs = len(outputs) > 1
+            walk.edges = {Edge(consumer, index): reader for consumer, index, reader, _ in consumers[node]}
             limit = order(_before_casts(node))
             continue
         if walk.fork is None and one_sided and not waiting[BOTH ^ side]:
             break  # only one operand has paths left
-        walk.reached[node] = side
+        reached[node] = side
+        is_value = False
         for index, (origin, output) in enumerate(node.next_functions):
             if origin is None:
                 continue
@@ -240,11 +255,12 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
                 made_of = origin if origin.name() != _CAST else _before_casts(origin)
                 if is_leaf(made_of):
                     leaf = leaf_of(made_of)
-                    walk.parameters[leaf] = walk.parameters.get(leaf, 0) | side
+                    parameters[leaf] = parameters.get(leaf, 0) | side
                     continue
-            reach(origin, output, side)
-            incoming[origin].append((node, index, side))
-    walk.consumers = incoming
+            is_value = True
+            reach(origin, side)
+            consumers[origin].append((node, index, side, output))
+        walk.values_alone = walk.values_alone and is_value
     if walk.fork is not None:
         walk.side_inputs = frozenset(node for _, _, node in frontier)
         walk.reads_beside = FIRST if waiting[FIRST] else SECOND if waiting[SECOND] else 0

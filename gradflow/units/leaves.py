@@ -15,7 +15,6 @@ from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
-from torch.autograd.graph import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import _get_current_function_mode
@@ -72,9 +71,7 @@ class _AsOne:
         self._tracer = tracer
         self._admits = admits
         parameters = module._parameters.values()  # noqa: SLF001 - parameters() is slow
-        self._weights: list[tuple[Tensor, Node | None]] = [
-            (one, None) for one in parameters if one is not None
-        ]
+        self._weights = [one for one in parameters if one is not None and one.requires_grad]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = self._tracer
@@ -85,11 +82,9 @@ class _AsOne:
         value = args[0]
         tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call] # it sees attributes read, too
         try:
-            used: list[tuple[Tensor, Node | None]] = (
-                [(value, value.grad_fn)] if isinstance(value, Tensor) else []
-            )
+            made_by = value.grad_fn if isinstance(value, Tensor) else None
             result = self._forward(value)
-            tracer.saw(used + self._weights, result)
+            tracer.saw_module(value, made_by, self._weights, result)
         finally:
             tracer.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it
         return result

@@ -64,14 +64,20 @@ RESCALING = LAYOUT | set(NORMALISATION) | SCALING | {
 """What a normalisation is written with: a branch of nothing else only scales and shifts x_l."""
 
 
+class _Operations(dict[str, str]):
+    """Operations by the names of their nodes. Each is asked for some dozens of times a unit."""
+
+    def __missing__(self, name: str) -> str:
+        self[name] = found = re.sub(r"Backward\d*$", "", name.removeprefix("torch::autograd::"))
+        return found
+
+
+_OPERATIONS = _Operations()
+
+
 def operation(node: Node) -> str:
     """Return the name of a node's operation: 'Relu' for ReluBackward0."""
-    return _operation(node.name())
-
-
-@lru_cache(maxsize=1024)
-def _operation(name: str) -> str:
-    return re.sub(r"Backward\d*$", "", name.removeprefix("torch::autograd::"))
+    return _OPERATIONS[node.name()]
 
 
 def words_for(nodes: Iterable[Node]) -> list[str]:

@@ -7,7 +7,7 @@ factor of 0, and everything through a summand of 0.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -53,6 +53,10 @@ _SUMMANDS = {
 _FACTORS = SCALING | set(NORMALISATION) | PROJECTION | {"Baddbmm", "Addcmul"}
 
 
+Origins = dict[Node, list[Node | None]]
+"""Nodes in the order of the forward pass, and what each was made of."""
+
+
 @dataclass(frozen=True, eq=False)
 class PathWords:
     """What stands at the two ends of a unit's branch, and how parameters enter it.
@@ -77,7 +81,11 @@ def read_paths(units: Sequence[TracedUnit]) -> list[PathWords]:
     Args:
         units: the units of one forward pass.
     """
-    return [PathWords(_start(unit), _end(unit), _entering(unit)) for unit in units]
+    found = []
+    for unit in units:
+        interior = _with_origins(sorted(unit.interior, key=order))
+        found.append(PathWords(_start(unit, interior), _end(unit), _entering(unit, interior)))
+    return found
 
 
 def read_head(last: TracedUnit, root: Node) -> str | None:
@@ -93,17 +101,21 @@ def read_head(last: TracedUnit, root: Node) -> str | None:
     nodes, edges = between(last.total, Port(root, 0))
     if not edges:
         return None
-    return _up_to_weights(last.total.node, {edge.consumer for edge in edges}, nodes)
+    return _up_to_weights(last.total.node, {edge.consumer for edge in edges}, _with_origins(nodes))
 
 
-def _start(unit: TracedUnit) -> str | None:
+def _with_origins(nodes: Iterable[Node]) -> Origins:
+    return {node: [origin for origin, _ in node.next_functions] for node in nodes}
+
+
+def _start(unit: TracedUnit, interior: Origins) -> str | None:
     if unit.split is None:
         return None
     first = {edge.consumer for edge in unit.branch_edges}
-    return _up_to_weights(unit.fork.node, first, sorted(unit.interior, key=order))
+    return _up_to_weights(unit.fork.node, first, interior)
 
 
-def _up_to_weights(start: Node, first: Collection[Node], nodes: Sequence[Node]) -> str:
+def _up_to_weights(start: Node, first: Collection[Node], nodes: Origins) -> str:
     """Name the operations on the ways from a value to the first weights, those included.
 
     Args:
@@ -113,8 +125,8 @@ def _up_to_weights(start: Node, first: Collection[Node], nodes: Sequence[Node]) 
     """
     words: list[str] = []
     passed, statistics = {start}, set[Node]()
-    for node in nodes:
-        origins = [origin for origin, _ in node.next_functions if origin is not None and origin in passed]
+    for node, made_of in nodes.items():
+        origins = [origin for origin in made_of if origin is not None and origin in passed]
         if node not in first and not any(origin is not start for origin in origins):
             continue
         name = operation(node)
@@ -159,13 +171,12 @@ def is_by_constant(node: Node) -> bool:
     return operation(node) in SCALING and sum(origin is not None for origin, _ in node.next_functions) == 1
 
 
-def _entering(unit: TracedUnit) -> dict[Tensor, str]:
+def _entering(unit: TracedUnit, interior: Origins) -> dict[Tensor, str]:
     found: dict[Tensor, str] = dict.fromkeys(unit.shortcut_parameters, ON_SHORTCUT)
-    inside = unit.interior | {unit.total.node}
-    for node in inside:
+    for node, made_of in (interior | _with_origins([unit.total.node])).items():
         name = operation(node)
-        for index, (origin, _) in enumerate(node.next_functions):
-            if origin is None or origin in inside or origin is unit.fork.node:
+        for index, origin in enumerate(made_of):
+            if origin is None or origin in interior or origin is unit.fork.node:
                 continue
             leaf = _leaf_behind(origin)
             if leaf is None:

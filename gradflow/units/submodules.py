@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 Modules = list[tuple[str, nn.Module]]
 """Modules by their qualified names."""
+
+
+def parameters_by_name(model: nn.Module, modules: Modules) -> dict[str, Tensor]:
+    """Return what `model.named_parameters()` yields.
+
+    Args:
+        model: the network.
+        modules: its `submodules`.
+    """
+    kind = type(model)
+    if (kind.named_parameters, kind.named_modules) != (nn.Module.named_parameters, nn.Module.named_modules):
+        return dict(model.named_parameters())  # somebody has names of his own
+    found: dict[str, Tensor] = {}
+    seen: set[Tensor] = set()
+    for name, module in modules:
+        prefix = f"{name}." if name else ""
+        for own, parameter in module._parameters.items():  # noqa: SLF001 - as below
+            if parameter is not None and parameter not in seen:
+                seen.add(parameter)
+                found[prefix + own] = parameter
+    return found
 
 
 def submodules(model: nn.Module) -> Modules:

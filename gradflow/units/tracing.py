@@ -11,7 +11,7 @@ before an in-place operation can overwrite them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MethodWrapperType
 from typing import Any
@@ -89,7 +89,7 @@ class UnitTracer(TorchFunctionMode):
         self._overrides = dict(overrides or {})
         self._special = COMBINATIONS.keys() | set(self._overrides)
         self._totals: set[Node] = set()
-        self._uses: dict[tuple[Node, int], int] = {}
+        self._uses: dict[Port, int] = {}
         self._weights = WeightUses()
         self._activation: list[str] = []
         self._followed: list[Node] | None = None
@@ -133,6 +133,24 @@ class UnitTracer(TorchFunctionMode):
             if self._followed and isinstance(result, Tensor):
                 self._follow_activation(self._followed, result)
 
+    def saw_module(self, value: Any, made_by: Node | None, weights: Sequence[Tensor], result: Any) -> None:
+        """Take notice of one of torch's own simple modules, which has run as one operation.
+
+        Args:
+            value: what went into it.
+            made_by: where that came from before it ran.
+            weights: those of the module.
+            result: what came out.
+        """
+        if type(result) is not Tensor or self._followed:
+            used = [(value, made_by)] if isinstance(value, Tensor) else []
+            self.saw(used + [(weight, None) for weight in weights], result)
+        elif result.requires_grad:
+            if made_by is not None and value is not result:
+                self._count_use(value, made_by)
+            for weight in weights:
+                self._weights.note(weight, result)
+
     def found(self, unit: TracedUnit, total: Tensor) -> None:
         """Keep a unit, and learn from its fork what the unit before it does after its addition."""
         if self.units:
@@ -156,24 +174,27 @@ class UnitTracer(TorchFunctionMode):
         self._followed = None
 
     def _count_uses(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
-        """Show a value to the observer when it is used a second time: it may be a fork.
-
-        Raises:
-            ProbeError: if a value comes out of reentrant checkpointing, which runs without a graph.
-        """
+        """Count the uses of what went into an operation, and note those of weights."""
         for value, node in used:
             if node is None:
                 if value.requires_grad and isinstance(result, Tensor):
                     self._weights.note(value, result)
                 continue
-            if value is result:
-                continue
-            key = node, value.output_nr
-            uses = self._uses[key] = self._uses.get(key, 0) + 1
-            if uses == 1 and node.name() == REENTRANT:
-                refuse_reentrant()
-            if uses == 2:
-                self.observer.fork_value(Port(*key), value.detach())
+            if value is not result:
+                self._count_use(value, node)
+
+    def _count_use(self, value: Tensor, node: Node) -> None:
+        """Show a value to the observer when it is used a second time: it may be a fork.
+
+        Raises:
+            ProbeError: if a value comes out of reentrant checkpointing, which runs without a graph.
+        """
+        key = Port(node, value.output_nr)
+        uses = self._uses[key] = self._uses.get(key, 0) + 1
+        if uses == 1 and node.name() == REENTRANT:
+            refuse_reentrant()
+        if uses == 2:
+            self.observer.fork_value(key, value.detach())
 
     def _follow_activation(self, followed: list[Node], result: Tensor) -> None:
         """Show f(y_l) to the observer as soon as it exists, if f is what it was in the unit before.
