@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import matplotlib as mpl
 import pytest
 import torch
 
+# What tests expect are the host's numbers, also where there is a device. Those in cuda/ are about that, and
+# want it made visible.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 mpl.use("Agg")  # no test opens a window
 torch.set_num_threads(1)  # tests run side by side; more threads than cores only wait for each other
 

@@ -15,7 +15,9 @@ import gradflow
 from gradflow.equations import check
 from gradflow.probing import probe
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device is visible: CUDA_VISIBLE_DEVICES=0"
+)
 
 NETWORKS = ["preact20", "resnet20", "preact29"]
 
@@ -90,20 +92,19 @@ def waits(model: nn.Module) -> int:
 
 def test_it_waits_for_the_device_as_often_for_many_units_as_for_few() -> None:
     """A look at a number of each unit would stop the device at each of them."""
-    few = waits(network("preact20", torch.float32))
-    assert waits(network("preact56", torch.float32)) == few
-    assert few < 9  # as many as there are units
+    assert waits(network("preact56", torch.float32)) == waits(network("preact20", torch.float32)) > 0
 
 
 def test_numbers_that_are_not_finite_are_counted() -> None:
-    """An infinite weight shows in the unit that has it."""
+    """As many as on the host, in the same units."""
     model = network("preact20")
     with torch.no_grad():
         next(model.stage2[1].branch.parameters()).fill_(float("inf"))
     images, targets = batch()
-    units = probe(model, images, targets).units
-    first = units.index[units["nonfinite"] > 0][0]
-    assert units.loc[first, "name"] == "stage2.1"
+    there = probe(model, images, targets).units["nonfinite"]
+    here = probe(model.cpu(), images.cpu(), targets.cpu()).units["nonfinite"]
+    assert there.tolist() == here.tolist()
+    assert there.sum() > 0
 
 
 @pytest.mark.parametrize("name", ["preact20", "resnet20"])

@@ -18,7 +18,9 @@ from torch import nn
 import gradflow
 from gradflow.record import load_record
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="no CUDA device is visible: CUDA_VISIBLE_DEVICES=0"
+)
 
 
 def network() -> nn.Module:
@@ -87,7 +89,7 @@ def test_a_recorder_changes_nothing_and_keeps_nothing() -> None:
     assert len(set(held[3:])) == 1
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("default")  # the compiler's own, about the device
 def test_a_compiled_network_is_measured_by_its_eager_module() -> None:
     """What `torch.compile` made for the device runs between measurements, and its eager module in them."""
     images, targets = batch()
@@ -134,14 +136,18 @@ def test_train_stop_resume_check_and_probe(tmp_path: Path) -> None:
     assert sorted(record.units["iteration"].unique()) == [0, 2, 3, 4, 6]
     held = record.checks[record.checks["expected_to_hold"]]
     assert held["holds"].all(), held.loc[~held["holds"], ["equation", "form", "dtype", "error", "tolerance"]]
-    weights = ("--checkpoint", "run/checkpoints/newest.pt", "--data", "folder:.")
     small = ("--model", "preact8", "--width", "4", "--input-shape", "3,8,8", "--num-classes", "4")
-    probed = command(
-        tmp_path, "probe", *small, *weights, "--batch-size", "8", "--self-test", "--format", "json",
-        *("--device", "cuda", "--out", "probed"),
-    )  # fmt: skip
-    assert json.loads(probed)["meta"]["device"] == "cuda"
-    command(tmp_path, "check", *small, *weights, "--batch-size", "8", "--device", "cuda", "--out", "checked")
+    on_trained = (
+        *(*small, "--checkpoint", "run/checkpoints/newest.pt", "--data", "folder:."),
+        *("--batch-size", "8", "--device", "cuda"),
+    )
+    tested = command(tmp_path, "probe", *on_trained, "--self-test", "--format", "json")
+    assert json.loads(tested)["self_test"]["passed"]
+    command(tmp_path, "probe", *on_trained, "--out", "probed")
+    assert load_record(tmp_path / "probed").meta["device"] == "cuda"
+    command(tmp_path, "check", *on_trained, "--out", "checked")
+    command(tmp_path, "spectrum", *on_trained, "--out", "spectrum")
+    command(tmp_path, "paths", *on_trained, "--out", "paths")
     command(tmp_path, "report", "run", "probed", "checked", "--out", "page")
     assert (tmp_path / "page/report.html").is_file()
 
