@@ -18,7 +18,6 @@ from gradflow.probing.metadata import describe_run
 from gradflow.probing.parameters import branch_columns, norm_together, parameter_columns
 from gradflow.probing.passes import Passes, run_passes
 from gradflow.record import Record
-from gradflow.record.schema import from_columns
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.eager import eager
 from gradflow.units.runs import Run
@@ -112,9 +111,7 @@ def make_record(
             ],
         },
     }
-    return Record(
-        **{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta
-    )
+    return Record.from_columns(tables, keys, described_meta)
 
 
 @contextmanager
