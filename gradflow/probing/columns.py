@@ -19,7 +19,6 @@ from torch import Tensor
 
 from gradflow.probing.backward import UnitGradients
 from gradflow.probing.forward import UnitValues
-from gradflow.probing.pairs import Squares
 from gradflow.record.schema import QUANTILES
 from gradflow.units.finding import ResidualUnit
 
@@ -28,6 +27,8 @@ Flags = NDArray[np.bool_]
 Columns = dict[str, Any]
 
 _NONFINITE = ".nonfinite"
+_OTHERS = ("inner", "dropped", "additivity", "span_inner")
+"""What is not `Squares`."""
 _NOT_ITS_OWN = ("out", "both", "span_arriving")
 """Tensors whose elements are not counted with a unit's: those of later units, and sums of what is counted."""
 
@@ -155,11 +156,13 @@ def _parts(of: str, found: Sequence[UnitValues | UnitGradients]) -> dict[str, li
     parts: dict[str, list[Tensor | None]] = {}
     for field in fields(found[0]):
         read = [getattr(one, field.name) for one in found]
-        parts[f"{of}.{field.name}"] = [one.per_sample if isinstance(one, Squares) else one for one in read]
+        if field.name in _OTHERS:
+            parts[f"{of}.{field.name}"] = read
+            continue
+        parts[f"{of}.{field.name}"] = [None if one is None else one.per_sample for one in read]
         if field.name not in _NOT_ITS_OWN:
-            parts[f"{of}.{field.name}{_NONFINITE}"] = [
-                one.nonfinite if isinstance(one, Squares) else None for one in read
-            ]
+            counts = [None if one is None else one.nonfinite for one in read]
+            parts[f"{of}.{field.name}{_NONFINITE}"] = counts
     return parts
 
 

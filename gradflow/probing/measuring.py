@@ -81,7 +81,7 @@ def make_record(
     """
     described = passes.described
     parameters = columns_of(passes.parameters, passes.parameter_gradients, described)
-    described_meta = describe_run(model, passes, loss, bn, meta)
+    described_meta = describe_run(model, passes, int(parameters["numel"].sum()), loss, bn, meta)
     keys = {
         "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,
         "seed": described_meta["seeds"][0] if described_meta["seeds"] else None,

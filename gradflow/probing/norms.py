@@ -32,7 +32,6 @@ _PLAIN = (Tensor, nn.Parameter)
 """Of a class that is derived from these nobody knows where its numbers are, or what they mean."""
 
 
-@torch.no_grad()
 def norms_of(tensors: Sequence[Tensor | None]) -> tuple[Norms, Counts]:
     """Return each tensor's Frobenius norm, and how many of its elements are not finite.
 
@@ -67,13 +66,14 @@ def _is_readable(tensor: Tensor) -> bool:
 
 def _by_kernel(tensors: Sequence[Tensor]) -> tuple[Norms, Counts]:
     """Return norms and non-finite elements of tensors that the kernel can read, all of one dtype."""
-    addresses = np.array([tensor.data_ptr() for tensor in tensors], dtype=np.intp)
-    sizes = np.array([tensor.numel() for tensor in tensors], dtype=np.intp)
+    addresses = np.fromiter(map(Tensor.data_ptr, tensors), np.intp, len(tensors))
+    sizes = np.fromiter(map(Tensor.numel, tensors), np.intp, len(tensors))
     squares, nonfinite = np.empty(len(tensors)), np.empty(len(tensors), dtype=np.int64)
     _sum_squares(addresses, sizes, _READABLE[tensors[0].dtype], squares, nonfinite)
     return np.sqrt(squares), nonfinite
 
 
+@torch.no_grad()
 def _by_torch(tensors: Sequence[Tensor]) -> tuple[Norms, Counts]:
     """Return norms and non-finite elements of tensors on one device."""
     # A gradient of an embedding may be sparse: only the rows that were looked up.

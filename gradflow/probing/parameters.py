@@ -29,9 +29,11 @@ def parameter_columns(
         gradients: the gradient of each parameter that needs one, by name; None where none came.
         units: the units, whose branch or shortcut a parameter may belong to.
     """
-    owner: dict[str, int] = {}
-    for unit in reversed(units):  # of several that share a parameter the first has it
-        owner |= dict.fromkeys((*unit.branch_parameters, *unit.shortcut_parameters), unit.index)
+    owner = {
+        name: unit.index
+        for unit in reversed(units)  # of several that share a parameter the first has it
+        for name in (*unit.branch_parameters, *unit.shortcut_parameters)
+    }
     norms, nonfinite = norms_of(list(parameters.values()))
     gradient_norms, nonfinite_gradients = norms_of([gradients.get(name) for name in parameters])
     return {
