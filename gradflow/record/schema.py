@@ -266,12 +266,12 @@ them reads the rest of a record that has them: neither needs another `SCHEMA_VER
 
 def empty(table: str) -> pd.DataFrame:
     """Return a frame with the columns of `table` and no row."""
-    return _template(table).copy(deep=False)  # without a row there is nothing to share
+    return _template(table).copy()
 
 
 @lru_cache(maxsize=len(TABLES))
 def _template(table: str) -> pd.DataFrame:
-    return conform(table, pd.DataFrame())
+    return conform(table, pd.DataFrame()).copy()  # which puts columns of one type together: quicker to copy
 
 
 @lru_cache(maxsize=len(TABLES))

@@ -53,6 +53,8 @@ def test_a_record_of_columns_is_that_of_frames() -> None:
         pd.testing.assert_frame_equal(getattr(made, table), getattr(expected, table))
     assert made.units["batch_index"].tolist() == [large, large]
     assert made.meta == expected.meta
+    made.units.columns.name = "named"
+    assert Record.from_columns({"units": columns}, keys, make_meta()).units.columns.name is None
 
 
 @pytest.mark.parametrize("seed", [1.5, "1", 2**63])
@@ -67,10 +69,11 @@ def test_empty_tables_of_two_records_are_apart() -> None:
     one, other = Record(), Record()
     one.checks.loc[0, "error"] = 1.0
     one.steps["remark"] = "mine"
-    one.paths.columns.name = "columns"
+    one.paths.columns.name = one.paths.index.name = "named"
     assert len(other.checks) == len(Record().checks) == 0
     assert list(other.steps) == list(Record().steps) == [column.name for column in TABLES["steps"]]
-    assert other.paths.columns.name is Record().paths.columns.name is None
+    for record in (other, Record()):
+        assert record.paths.columns.name is record.paths.index.name is None
 
 
 def test_json_has_null_for_what_is_not_finite() -> None:
