@@ -7,7 +7,9 @@ shape (units,) or (units, batch). NaN stands for what there is none of, or what 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -17,53 +19,77 @@ from torch import Tensor
 
 from gradflow.probing.backward import UnitGradients
 from gradflow.probing.forward import UnitValues
-from gradflow.probing.pairs import Squares
 from gradflow.record.schema import QUANTILES
 from gradflow.units.finding import ResidualUnit
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Columns = dict[str, Any]
+
+_NONFINITE = ".nonfinite"
+_OTHERS = ("inner", "dropped", "additivity", "span_inner")
+"""What is not `Squares`."""
+_NOT_ITS_OWN = ("out", "both", "span_arriving")
+"""Tensors whose elements are not counted with a unit's: those of later units, and sums of what is counted."""
 
 
 class HostNumbers:
-    """Small tensors, moved to the host together."""
+    """The small tensors of all units, moved to the host together.
 
-    def __init__(self, tensors: Iterable[Tensor | None]) -> None:
-        by_device: dict[torch.device, dict[int, Tensor]] = {}
-        for tensor in tensors:
-            if tensor is not None:
-                by_device.setdefault(tensor.device, {})[id(tensor)] = tensor
-        self._kept = by_device  # an id is a tensor's own only while it lives
-        wanted = {key: tensor for group in by_device.values() for key, tensor in group.items()}
-        copied = [
-            torch.cat([_flat(tensor) for tensor in group.values()]).cpu() for group in by_device.values()
-        ]
-        self._numbers = np.concatenate([np.empty(0), *(numbers.numpy() for numbers in copied)])
-        starts = np.cumsum([0, *(tensor.numel() for tensor in wanted.values())])[:-1]
+    Args:
+        parts: by the name of a part that a tensor plays in a unit, that tensor of each unit, or None. It has
+            the shape (batch,), or has other numbers of the unit; one tensor may play several parts.
+        batch: samples in the batch.
+    """
+
+    def __init__(self, parts: Mapping[str, Sequence[Tensor | None]], batch: int) -> None:
+        known = {id(tensor): tensor for tensors in parts.values() for tensor in tensors if tensor is not None}
+        by_device: defaultdict[torch.device, list[Tensor]] = defaultdict(list)
+        for tensor in known.values():
+            by_device[tensor.device].append(tensor)
+        copied = [torch.cat(_flat(group)).cpu() for group in by_device.values()]
+        # The last numbers stand for no tensor, which has the place −1.
+        self._numbers = np.concatenate([*(numbers.numpy() for numbers in copied), np.full(batch, np.nan)])
+        moved = [tensor for group in by_device.values() for tensor in group]
+        self._sizes = np.array([*(tensor.numel() for tensor in moved), batch])
+        self._starts = np.cumsum(self._sizes) - self._sizes
         with np.errstate(invalid="ignore"):  # ∞ − ∞ is no number, and null in the record
-            sums = np.add.reduceat(self._numbers, starts) if wanted else self._numbers
-        self._starts: dict[int, int] = dict(zip(wanted, starts.tolist(), strict=True))
-        self._sums: dict[int, float] = dict(zip(wanted, sums.tolist(), strict=True))
+            self._sums = np.add.reduceat(self._numbers, self._starts)
+        place_of = {id(tensor): place for place, tensor in enumerate(moved)}
+        places = [[place_of.get(id(tensor), -1) for tensor in tensors] for tensors in parts.values()]
+        self._places = dict(zip(parts, np.array(places), strict=True))
+        self._batch = batch
 
-    def sum(self, tensor: Tensor | None) -> float:
-        """Return the sum of a tensor's numbers; NaN if there is no tensor."""
-        return math.nan if tensor is None else self._sums[id(tensor)]
+    def has(self, part: str) -> Flags:
+        """Return which units have such a tensor."""
+        found: Flags = self._places[part] >= 0
+        return found
 
-    def sums(self, tensors: Iterable[Tensor | None]) -> Array:
-        """Return the sum of each tensor's numbers."""
-        return np.array([self.sum(tensor) for tensor in tensors], dtype=np.float64)
+    def is_by_sample(self, part: str) -> Flags:
+        """Return which units have one of shape (batch,)."""
+        found: Flags = self._sizes[self._places[part]] == self._batch
+        return found & self.has(part)
 
-    def norms(self, squares: Iterable[Squares | None]) -> Array:
+    def sums(self, part: str) -> Array:
+        """Return the sum of each unit's numbers; NaN if there is no tensor."""
+        found: Array = self._sums[self._places[part]]
+        return found
+
+    def norms(self, part: str) -> Array:
         """Return Frobenius norms of the whole batch."""
-        return _roots(self.sums(None if found is None else found.per_sample for found in squares))
+        return _roots(self.sums(part))
 
-    def samples(self, tensors: Sequence[Tensor | None], batch: int) -> Array:
-        """Return each tensor's numbers sample by sample: (units, batch)."""
-        found = np.full((len(tensors), batch), np.nan)
-        for index, tensor in enumerate(tensors):
-            if tensor is not None and tensor.shape == (batch,):
-                start = self._starts[id(tensor)]
-                found[index] = self._numbers[start : start + batch]
+    def samples(self, part: str) -> Array:
+        """Return each unit's numbers sample by sample, (units, batch); NaN where they are not of samples."""
+        starts = self._starts[np.where(self.is_by_sample(part), self._places[part], -1)]
+        found: Array = self._numbers[starts[:, np.newaxis] + np.arange(self._batch)]
+        return found
+
+    def together(self, parts: Sequence[str]) -> Array:
+        """Return the sum over several parts of each unit's numbers, those of one tensor once."""
+        places = np.sort([self._places[part] for part in parts], axis=0)
+        is_another = np.diff(places, axis=0, prepend=-1) > 0
+        found: Array = np.where(is_another, self._sums[places], 0.0).sum(axis=0)
         return found
 
 
@@ -85,7 +111,12 @@ def unit_columns(
         run_ends: L of the span from each unit to its run's end, or None.
         batch: samples in the batch.
     """
-    host = HostNumbers(_tensors(values, gradients))
+    parts = _parts("value", values) | _parts("gradient", gradients)
+    host = HostNumbers(parts, batch)
+    cancellation, survival = _per_sample(host)
+    ends = np.array([math.nan if end is None else float(end) for end in run_ends])
+    ends[~host.is_by_sample("gradient.span_arriving")] = math.nan
+    span_cancellation, span_survival = _over_spans(host, ~np.isnan(ends))
     return {
         "unit": np.array([unit.index for unit in units]),
         "name": [unit.name for unit in units],
@@ -94,143 +125,116 @@ def unit_columns(
         "post_activation": [unit.post_activation for unit in units],
         "batch": np.full(len(units), batch),
         "numel": np.array(numel),
-        **_forward_columns(host, values),
-        **_backward_columns(host, gradients, np.array([unit.shortcut != "none" for unit in units])),
-        **_sample_columns(host, gradients, batch),
-        "zero_branch_samples": _zero_branches(host, values, batch),
-        "dropped_samples": [
-            None if value.dropped is None else int(host.sum(value.dropped)) for value in values
-        ],
-        **_span_columns(host, gradients, run_ends, batch),
-        "nonfinite": np.array(
-            [
-                sum(host.sum(squares.nonfinite) for squares in _squares(value, gradient))
-                for value, gradient in zip(values, gradients, strict=True)
-            ],
-            dtype=np.int64,
+        **_forward_columns(host),
+        **_backward_columns(host, np.array([unit.shortcut != "none" for unit in units])),
+        **_quantiles(
+            {
+                "cancellation": cancellation,
+                "survival": survival,
+                "span_cancellation": span_cancellation,
+                "span_survival": span_survival,
+            }
         ),
+        "zero_samples": np.where(host.has("gradient.inner"), _zeros(host, "gradient.shortcut"), math.nan),
+        "zero_branch_samples": _zeros(host, "value.branch"),
+        "dropped_samples": host.sums("value.dropped"),
+        "span_end": ends,
+        "nonfinite": host.together([part for part in parts if part.endswith(_NONFINITE)]),
     }
 
 
-def _flat(tensor: Tensor) -> Tensor:
-    tensor = tensor if tensor.ndim == 1 else tensor.reshape(-1)
-    return tensor if tensor.dtype is torch.float64 else tensor.double()
+def _flat(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors in one dimension and in float64, as nearly all of them are."""
+    return [
+        tensor if tensor.ndim == 1 and tensor.dtype is torch.float64 else tensor.reshape(-1).double()
+        for tensor in tensors
+    ]
 
 
-def _squares(value: UnitValues, gradient: UnitGradients) -> list[Squares]:
-    """Return every measured tensor of a unit once, however many parts it plays."""
-    roles = [value.x, value.shortcut, value.branch, value.total]
-    roles += [gradient.total, gradient.arriving, gradient.shortcut, gradient.branch, gradient.other]
-    return list({id(squares): squares for squares in roles if squares is not None}.values())
+def _parts(of: str, found: Sequence[UnitValues | UnitGradients]) -> dict[str, list[Tensor | None]]:
+    """Return the tensors that were read, by names such as `value.x` and, for counts, `value.x.nonfinite`."""
+    parts: dict[str, list[Tensor | None]] = {}
+    for field in fields(found[0]):
+        read = [getattr(one, field.name) for one in found]
+        if field.name in _OTHERS:
+            parts[f"{of}.{field.name}"] = read
+            continue
+        parts[f"{of}.{field.name}"] = [None if one is None else one.per_sample for one in read]
+        if field.name not in _NOT_ITS_OWN:
+            counts = [None if one is None else one.nonfinite for one in read]
+            parts[f"{of}.{field.name}{_NONFINITE}"] = counts
+    return parts
 
 
-def _tensors(values: Sequence[UnitValues], gradients: Sequence[UnitGradients]) -> Iterable[Tensor | None]:
-    for value, gradient in zip(values, gradients, strict=True):
-        others = [value.out, gradient.out, gradient.both, gradient.span_arriving]
-        for squares in [*_squares(value, gradient), *(found for found in others if found is not None)]:
-            yield squares.per_sample
-            yield squares.nonfinite
-        yield from (value.inner, value.dropped, gradient.inner, gradient.additivity, gradient.span_inner)
-
-
-def _forward_columns(host: HostNumbers, values: Sequence[UnitValues]) -> Columns:
-    shortcut = host.norms(value.shortcut for value in values)
-    branch = host.norms(value.branch for value in values)
+def _forward_columns(host: HostNumbers) -> Columns:
+    shortcut, branch = host.norms("value.shortcut"), host.norms("value.branch")
     return {
-        "x_norm": host.norms(value.x for value in values),
+        "x_norm": host.norms("value.x"),
         "shortcut_norm": shortcut,
         "branch_norm": branch,
-        "sum_norm": host.norms(value.total for value in values),
-        "out_norm": host.norms(value.out for value in values),
-        "forward_cosine": _cosines(host.sums(value.inner for value in values), shortcut, branch),
+        "sum_norm": host.norms("value.total"),
+        "out_norm": host.norms("value.out"),
+        "forward_cosine": _cosines(host.sums("value.inner"), shortcut, branch),
     }
 
 
-def _backward_columns(
-    host: HostNumbers, gradients: Sequence[UnitGradients], has_shortcut: NDArray[np.bool_]
-) -> Columns:
-    shortcut = host.norms(gradient.shortcut for gradient in gradients)
-    branch = host.norms(gradient.branch for gradient in gradients)
-    arriving = host.norms(gradient.arriving for gradient in gradients)
-    other = host.norms(gradient.other for gradient in gradients)
-    nothing_else = [gradient.other is None and gradient.arriving is not None for gradient in gradients]
-    error = _roots(host.sums(gradient.additivity for gradient in gradients))
+def _backward_columns(host: HostNumbers, has_shortcut: Flags) -> Columns:
+    shortcut, branch = host.norms("gradient.shortcut"), host.norms("gradient.branch")
+    arriving, other = host.norms("gradient.arriving"), host.norms("gradient.other")
+    nothing_else = host.has("gradient.arriving") & ~host.has("gradient.other")
     return {
-        "grad_sum_norm": host.norms(gradient.total for gradient in gradients),
-        "grad_out_norm": host.norms(gradient.out for gradient in gradients),
+        "grad_sum_norm": host.norms("gradient.total"),
+        "grad_out_norm": host.norms("gradient.out"),
         "grad_shortcut_norm": np.where(has_shortcut, shortcut, np.nan),
         "grad_branch_norm": branch,
         "grad_other_norm": np.where(nothing_else, 0.0, other),
         "grad_in_norm": arriving,
-        "backward_cosine": _cosines(host.sums(gradient.inner for gradient in gradients), shortcut, branch),
-        "additivity_error": _ratios(error, arriving),
+        "backward_cosine": _cosines(host.sums("gradient.inner"), shortcut, branch),
+        "additivity_error": _ratios(host.norms("gradient.additivity"), arriving),
     }
 
 
-def _sample_columns(host: HostNumbers, gradients: Sequence[UnitGradients], batch: int) -> Columns:
-    """Return cancellation ρ = ⟨b, s⟩ / ‖s‖² and survival ‖s + b‖ / ‖s‖ of each unit, by quantiles."""
-    s = host.samples([_per_sample(gradient.shortcut) for gradient in gradients], batch)
-    both = host.samples([_per_sample(gradient.both) for gradient in gradients], batch)
-    inner = host.samples([gradient.inner for gradient in gradients], batch)
-    zero = (s == 0).sum(axis=1)
-    known = [_is_by_sample(gradient.shortcut, batch) and gradient.inner is not None for gradient in gradients]
-    return {
-        **_quantiles("cancellation", _ratios(inner, s)),
-        **_quantiles("survival", np.sqrt(_ratios(both, s))),
-        "zero_samples": [int(count) if there else None for count, there in zip(zero, known, strict=True)],
-    }
+def _per_sample(host: HostNumbers) -> tuple[Array, Array]:
+    """Return cancellation ρ = ⟨b, s⟩ / ‖s‖² and survival ‖s + b‖ / ‖s‖ of each unit, (units, batch)."""
+    s = host.samples("gradient.shortcut")
+    inner, both = host.samples("gradient.inner"), host.samples("gradient.both")
+    return _ratios(inner, s), np.sqrt(_ratios(both, s))
 
 
-def _zero_branches(host: HostNumbers, values: Sequence[UnitValues], batch: int) -> list[int | None]:
-    """Return in how many samples each F(x_l) is 0 in every element; None where it is not by sample."""
-    squares = host.samples([value.branch.per_sample for value in values], batch)
-    return [
-        int(count) if _is_by_sample(value.branch, batch) else None
-        for count, value in zip((squares == 0).sum(axis=1), values, strict=True)
-    ]
-
-
-def _span_columns(
-    host: HostNumbers, gradients: Sequence[UnitGradients], run_ends: Sequence[int | None], batch: int
-) -> Columns:
+def _over_spans(host: HostNumbers, has_span: Flags) -> tuple[Array, Array]:
     """Return the same two over the span to the run's end: s = ∂E/∂x_L, b = Σ b_i, s + b = ∂E/∂x_l.
 
-    That s + b is what arrives at x_l is only so if nothing else does, so `run_ends` has None
-    for a unit from which on something reaches the run from outside.
+    Args:
+        host: has what was read.
+        has_span: which units have one. That s + b is what arrives at x_l is only so if nothing else does, so
+            none has a unit from which on something reaches the run from outside.
     """
-    spans = [
-        gradient if end is not None and _is_by_sample(gradient.span_arriving, batch) else UnitGradients()
-        for gradient, end in zip(gradients, run_ends, strict=True)
-    ]
-    s = host.samples([_per_sample(span.span_arriving) for span in spans], batch)
-    whole = host.samples([_per_sample(span.arriving) for span in spans], batch)
-    inner = host.samples([span.span_inner for span in spans], batch)
-    return {
-        "span_end": [end if span.span_arriving else None for span, end in zip(spans, run_ends, strict=True)],
-        **_quantiles("span_cancellation", _ratios(inner, s)),
-        **_quantiles("span_survival", np.sqrt(_ratios(whole, s))),
-    }
+    s = np.where(has_span[:, np.newaxis], host.samples("gradient.span_arriving"), np.nan)
+    inner, whole = host.samples("gradient.span_inner"), host.samples("gradient.arriving")
+    return _ratios(inner, s), np.sqrt(_ratios(whole, s))
 
 
-def _is_by_sample(squares: Squares | None, batch: int) -> bool:
-    return squares is not None and squares.per_sample.shape == (batch,)
+def _zeros(host: HostNumbers, part: str) -> Array:
+    """Return in how many samples each unit's tensor is 0 in every element; NaN where it is not by sample."""
+    return np.where(host.is_by_sample(part), (host.samples(part) == 0).sum(axis=1), math.nan)
 
 
-def _per_sample(squares: Squares | None) -> Tensor | None:
-    return None if squares is None else squares.per_sample
-
-
-def _quantiles(prefix: str, values: Array) -> Columns:
-    """Return the quantile columns of each row of (units, batch); samples that are not finite are left out."""
+def _quantiles(ratios: Mapping[str, Array]) -> Columns:
+    """Return the quantile columns of ratios, each (units, batch), without samples that are not finite."""
+    values = np.concatenate(list(ratios.values()))
     found = np.full((len(QUANTILES), len(values)), np.nan)
-    whole = np.isfinite(values).all(axis=1)
+    finite = np.isfinite(values)
+    whole = finite.all(axis=1)
     if whole.any():
         found[:, whole] = np.quantile(values[whole], list(QUANTILES.values()), axis=1)
-    for index in np.flatnonzero(~whole):
-        finite = values[index][np.isfinite(values[index])]
-        if len(finite):
-            found[:, index] = np.quantile(finite, list(QUANTILES.values()))
-    return {f"{prefix}_{suffix}": row for suffix, row in zip(QUANTILES, found, strict=True)}
+    for index in np.flatnonzero(finite.any(axis=1) & ~whole):
+        found[:, index] = np.quantile(values[index][finite[index]], list(QUANTILES.values()))
+    by_ratio = found.reshape(len(QUANTILES), len(ratios), -1)
+    return {
+        f"{name}_{suffix}": by_ratio[quantile, ratio]
+        for ratio, name in enumerate(ratios)
+        for quantile, suffix in enumerate(QUANTILES)
+    }
 
 
 def _cosines(inner: Array, first: Array, second: Array) -> Array:

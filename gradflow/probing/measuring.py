@@ -18,7 +18,6 @@ from gradflow.probing.metadata import describe_run
 from gradflow.probing.parameters import branch_columns, norm_together, parameter_columns
 from gradflow.probing.passes import Passes, run_passes
 from gradflow.record import Record
-from gradflow.record.schema import from_columns
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.eager import eager
 from gradflow.units.runs import Run
@@ -82,7 +81,7 @@ def make_record(
     """
     described = passes.described
     parameters = columns_of(passes.parameters, passes.parameter_gradients, described)
-    described_meta = describe_run(model, passes, loss, bn, meta)
+    described_meta = describe_run(model, passes, int(parameters["numel"].sum()), loss, bn, meta)
     keys = {
         "iteration": (described_meta["checkpoint"] or {}).get("iteration") or 0,
         "seed": described_meta["seeds"][0] if described_meta["seeds"] else None,
@@ -112,9 +111,7 @@ def make_record(
             ],
         },
     }
-    return Record(
-        **{name: from_columns(name, columns, keys) for name, columns in tables.items()}, meta=described_meta
-    )
+    return Record.from_columns(tables, keys, described_meta)
 
 
 @contextmanager

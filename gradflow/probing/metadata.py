@@ -29,13 +29,19 @@ def _versions() -> dict[str, str]:
 
 
 def describe_run(
-    model: nn.Module, passes: Passes, loss: str, bn: BatchNormMode, meta: Mapping[str, Any] | None
+    model: nn.Module,
+    passes: Passes,
+    elements: int,
+    loss: str,
+    bn: BatchNormMode,
+    meta: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return a record's metadata.
 
     Args:
         model: the network.
         passes: what was run.
+        elements: of all parameters.
         loss: name of the loss.
         bn: how batch normalisation ran.
         meta: what the caller knows (model's name, checkpoint, data, seeds, …); wins over
@@ -43,8 +49,7 @@ def describe_run(
     """
     given = dict(meta or {})
     kind = type(model)
-    parameters = passes.parameters.values()
-    first = next(iter(parameters))
+    first = next(iter(passes.parameters.values()))
     found: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "gradflow_version": __version__,
@@ -54,7 +59,7 @@ def describe_run(
             "name": kind.__name__,
             "options": {},
             "class": f"{kind.__module__}.{kind.__qualname__}",
-            "parameters": sum(parameter.numel() for parameter in parameters),
+            "parameters": elements,
             **given.pop("model", {}),
         },
         "checkpoint": None,

@@ -112,7 +112,7 @@ def whole_parameter_columns(
     )
     if all(here[name] is parameter for name, parameter in parameters.items()):
         return columns
-    columns["numel"] = [parameter.numel() for parameter in parameters.values()]
+    columns["numel"] = np.array([parameter.numel() for parameter in parameters.values()])
     shares = 1 / np.array([copies(parameter, job.size) for parameter in parameters.values()])
     parts = job.each({name: columns[name] for name in ("norm", "grad_norm", "nonfinite")})
     for name in ("norm", "grad_norm"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,16 @@ import pandas as pd
 from gradflow.errors import RecordError
 from gradflow.record.merging import merge_meta
 from gradflow.record.metadata import Meta, as_json
-from gradflow.record.schema import ALWAYS_WRITTEN, KEYS, SCHEMA_VERSION, TABLES, conform, empty, stack
+from gradflow.record.schema import (
+    ALWAYS_WRITTEN,
+    KEYS,
+    SCHEMA_VERSION,
+    TABLES,
+    conform,
+    empty,
+    from_columns,
+    stack,
+)
 
 _KEYS = [key.name for key in KEYS]
 
@@ -51,6 +60,27 @@ class Record:
     def __post_init__(self) -> None:
         for table in TABLES:
             setattr(self, table, conform(table, getattr(self, table)))
+
+    @classmethod
+    def from_columns(
+        cls, tables: Mapping[str, Mapping[str, Any]], keys: Mapping[str, Any], meta: Meta
+    ) -> Record:
+        """Return the record of one measurement.
+
+        Its tables are made with the schema's types, so they are not looked at again, as those that come
+        from elsewhere are.
+
+        Args:
+            tables: columns by table, as `gradflow.record.schema.from_columns` takes them.
+            keys: iteration, seed and batch.
+            meta: what was measured, and how.
+        """
+        record = cls.__new__(cls)
+        for table in TABLES:
+            found = from_columns(table, tables[table], keys) if table in tables else empty(table)
+            setattr(record, table, found)
+        record.meta = meta
+        return record
 
     def __repr__(self) -> str:
         rows = ", ".join(f"{len(getattr(self, table))} {table.replace('_', ' ')}" for table in self.written)

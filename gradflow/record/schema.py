@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -270,7 +271,7 @@ def empty(table: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=len(TABLES))
 def _template(table: str) -> pd.DataFrame:
-    return conform(table, pd.DataFrame())
+    return conform(table, pd.DataFrame()).copy()  # which puts columns of one type together: quicker to copy
 
 
 @lru_cache(maxsize=len(TABLES))
@@ -284,37 +285,55 @@ def from_columns(table: str, columns: Mapping[str, Any], keys: Mapping[str, Any]
 
     Args:
         table: name of the table.
-        columns: values by column, of one length.
-        keys: the value of every row, by column.
+        columns: values by column, of one length: of numbers an array, in which NaN stands for none, among
+            integers, too; of others what `pandas.array` takes.
+        keys: the value of every row, by column; None for none.
+
+    Raises:
+        RecordError: if there is a column that the schema does not declare.
     """
     rows = len(next(iter(columns.values())))
-    return conform(table, {**{name: [value] * rows for name, value in keys.items()}, **columns})
+    given = {**{name: _repeated(value, rows) for name, value in keys.items()}, **columns}
+    _refuse_undeclared(table, given)
+    typed = (_typed(column, given.get(column.name), rows) for column in TABLES[table])
+    frame = pd.DataFrame(dict(enumerate(typed)), index=pd.RangeIndex(rows), copy=False)
+    # Given names, pandas would infer what they are, which takes it longer than all else about a small frame.
+    frame.columns = _template(table).columns.view()
+    return frame
 
 
-def conform(table: str, frame: pd.DataFrame | Mapping[str, Any]) -> pd.DataFrame:
+def conform(table: str, frame: pd.DataFrame) -> pd.DataFrame:
     """Return `frame` with exactly the columns of `table`, in order, typed; absent ones are null.
 
     A frame that has them is returned as it is.
 
     Args:
         table: name of the table.
-        frame: a frame, or columns of one length by name.
+        frame: any frame.
 
     Raises:
         RecordError: if `frame` has a column that the schema does not declare.
     """
     names, dtypes = _names_and_dtypes(table)
-    if isinstance(frame, pd.DataFrame) and list(frame) == names and list(frame.dtypes) == dtypes:
+    if frame.columns.tolist() == names and frame.dtypes.tolist() == dtypes:
         return frame
-    unknown = sorted({str(name) for name in frame} - set(names))
-    if unknown:
+    _refuse_undeclared(table, frame)
+    typed = {
+        column.name: frame[column.name].astype(_PANDAS_DTYPES[column.kind]).array
+        if column.name in frame
+        else _typed(column, None, len(frame))
+        for column in TABLES[table]
+    }
+    return pd.DataFrame(typed, index=frame.index, copy=False)
+
+
+def _refuse_undeclared(table: str, names: Iterable[Any]) -> None:
+    undeclared = sorted({str(name) for name in names}.difference(_names_and_dtypes(table)[0]))
+    if undeclared:
         raise RecordError(
             f"table '{table}' has columns that schema version {SCHEMA_VERSION} does not declare: "
-            f"{', '.join(unknown)}"
+            f"{', '.join(undeclared)}"
         )
-    index = frame.index if isinstance(frame, pd.DataFrame) else pd.RangeIndex(len(next(iter(frame.values()))))
-    typed = {column.name: _typed(column, frame, len(index)) for column in TABLES[table]}
-    return pd.DataFrame(typed, index=index, copy=False)
 
 
 def stack(table: str, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -329,11 +348,16 @@ def stack(table: str, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return conform(table, pd.concat(filled, ignore_index=True)) if filled else empty(table)
 
 
-def _typed(column: Column, frame: Any, rows: int) -> Any:
-    dtype = _PANDAS_DTYPES[column.kind]
-    if column.name not in frame:
-        return np.full(rows, np.nan) if column.kind == "float64" else pd.array([pd.NA] * rows, dtype=dtype)
-    values = frame[column.name]
-    if isinstance(values, pd.Series):
-        return values.astype(dtype).array
-    return np.asarray(values, dtype=dtype) if column.kind == "float64" else pd.array(values, dtype=dtype)
+def _repeated(whole: int | None, rows: int) -> Any:
+    """Return a column of one integer."""
+    return np.full(rows, np.nan) if whole is None else np.full(rows, index(whole), dtype=np.int64)
+
+
+def _typed(column: Column, values: Any, rows: int) -> Any:
+    """Return what a frame takes for a column without looking at it again; None stands for no values."""
+    if column.kind == "float64":
+        return np.full(rows, np.nan) if values is None else np.asarray(values, dtype=np.float64)
+    if column.kind == "int64" and isinstance(values, np.ndarray):
+        none = np.isnan(values)
+        return pd.arrays.IntegerArray(np.where(none, 0, values).astype(np.int64), none)
+    return pd.array([pd.NA] * rows if values is None else values, dtype=_PANDAS_DTYPES[column.kind])

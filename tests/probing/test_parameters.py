@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -24,17 +26,28 @@ WAYS = {
     "huge": large() * 1e30,
     "half": large(torch.bfloat16),
     "a prime number of elements": large().flatten()[:100_003],
+    "double": large(torch.float64),
+    "transposed": large().flatten(1).t(),
+    "one number for all": torch.full((1,), 0.3).expand(100_000),
+    "of a class of its own": large().as_subclass(type("Marked", (Tensor,), {})),
+    "small": large().flatten()[1:4],
+    "small and half": large(torch.float16).flatten()[1:4],
+    "a scalar": torch.tensor(-3.0),
+    "sparse": torch.sparse_coo_tensor(
+        torch.tensor([[1, 1, 4]]), large().flatten(1)[:3], (9, 2304), check_invariants=True
+    ),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_norms_of_large_parameters(way: str) -> None:
-    """To a relative error of 1e-6, however they lie in memory and however large their numbers are."""
+def test_norms_of_parameters(way: str) -> None:
+    """Right in float64, however they lie in memory, whatever their dtype and however large they are."""
     tensor = WAYS[way]
     columns = parameter_columns({"weight": tensor}, {"weight": tensor}, [])
-    expected = float(tensor.double().square().sum().sqrt())
-    assert columns["norm"].tolist() == pytest.approx([expected], rel=1e-6)
-    assert columns["grad_norm"].tolist() == pytest.approx([expected], rel=1e-6)
+    numbers = tensor.to_dense().as_subclass(Tensor).double()
+    expected = math.sqrt(math.fsum(number * number for number in numbers.flatten().tolist()))
+    assert columns["norm"].tolist() == pytest.approx([expected], rel=1e-12)
+    assert columns["grad_norm"].tolist() == pytest.approx([expected], rel=1e-12)
     assert columns["nonfinite"].tolist() == [0]
 
 
@@ -47,3 +60,24 @@ def test_large_parameters_that_are_zero_or_not_finite() -> None:
     assert columns["norm"][0] == 0
     assert np.isnan(columns["norm"][1])
     assert columns["nonfinite"].tolist() == [0, 10]
+
+
+def test_parameters_of_several_kinds_keep_their_places() -> None:
+    """Each row has its own tensor's numbers, whatever reads it; one without a gradient has no norm of it."""
+    parameters = {
+        "single": torch.tensor([3.0, 4.0]),
+        "spoilt half": torch.tensor([math.nan, 1.0, -math.inf], dtype=torch.float16),
+        "double": torch.tensor([5.0, 12.0], dtype=torch.float64),
+        "empty": torch.zeros(0),
+        "half": torch.tensor([8.0, 15.0], dtype=torch.float16),
+        "spoilt": torch.tensor([math.inf, 1.0]),
+        "overflowing": torch.tensor([1e200, 1.0], dtype=torch.float64),
+    }
+    columns = parameter_columns(parameters, {"double": torch.tensor([7.0, 24.0])}, [])
+    assert columns["norm"].tolist() == pytest.approx(
+        [5.0, math.nan, 13.0, 0.0, 17.0, math.nan, math.nan], nan_ok=True
+    )
+    none = [math.nan] * 2
+    assert columns["grad_norm"].tolist() == pytest.approx([*none, 25.0, *none, *none], nan_ok=True)
+    assert columns["nonfinite"].tolist() == [0, 2, 0, 0, 0, 1, 0]
+    assert columns["numel"].tolist() == [2, 3, 2, 0, 2, 2, 2]

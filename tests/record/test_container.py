@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from _records import make_meta, make_record
@@ -27,6 +28,52 @@ def test_undeclared_column_is_refused() -> None:
     """A column that the schema does not declare cannot get into a record."""
     with pytest.raises(RecordError, match=r"units.*does not declare: flavour"):
         Record(units=pd.DataFrame({"flavour": [1]}))
+    with pytest.raises(RecordError, match=r"units.*does not declare: flavour"):
+        Record.from_columns({"units": {"flavour": np.array([1])}}, {}, make_meta())
+
+
+def test_a_record_of_columns_is_that_of_frames() -> None:
+    """Columns become the tables that their frames would, integers whole and null where there is none."""
+    large = 2**62 + 1  # which float64 cannot hold
+    columns = {"numel": np.array([large, 7]), "span_end": np.array([3, np.nan]), "name": ["a", None]}
+    keys = {"iteration": 0, "seed": None, "batch_index": large}
+    made = Record.from_columns({"units": {**columns, "x_norm": np.array([1.5, np.nan])}}, keys, make_meta())
+    frame = pd.DataFrame(
+        {
+            "iteration": [0, 0],
+            "batch_index": [large, large],
+            "numel": [large, 7],
+            "span_end": pd.array([3, None], dtype="Int64"),
+            "name": ["a", None],
+            "x_norm": [1.5, np.nan],
+        }
+    )
+    expected = Record(units=frame, meta=make_meta())
+    for table in TABLES:
+        pd.testing.assert_frame_equal(getattr(made, table), getattr(expected, table))
+    assert made.units["batch_index"].tolist() == [large, large]
+    assert made.meta == expected.meta
+    made.units.columns.name = "named"
+    assert Record.from_columns({"units": columns}, keys, make_meta()).units.columns.name is None
+
+
+@pytest.mark.parametrize("seed", [1.5, "1", 2**63])
+def test_keys_that_are_no_integers_are_refused(seed: object) -> None:
+    """No key is rounded or cut to an integer."""
+    with pytest.raises((TypeError, OverflowError)):
+        Record.from_columns({"steps": {"loss": np.array([1.0])}}, {"seed": seed}, make_meta())
+
+
+def test_empty_tables_of_two_records_are_apart() -> None:
+    """What is written to an empty table of one record is not in another's."""
+    one, other = Record(), Record()
+    one.checks.loc[0, "error"] = 1.0
+    one.steps["remark"] = "mine"
+    one.paths.columns.name = one.paths.index.name = "named"
+    assert len(other.checks) == len(Record().checks) == 0
+    assert list(other.steps) == list(Record().steps) == [column.name for column in TABLES["steps"]]
+    for record in (other, Record()):
+        assert record.paths.columns.name is record.paths.index.name is None
 
 
 def test_json_has_null_for_what_is_not_finite() -> None:
