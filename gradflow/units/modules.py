@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor, nn
@@ -62,9 +63,15 @@ def watching(
 
 def _may_add(module: nn.Module) -> bool:
     """Whether an addition may stand in this module's own forward: not in torch's own simple modules."""
-    if type(module).forward is nn.Sequential.forward or type(module) in {nn.ModuleList, nn.ModuleDict}:
-        return False
-    return not type(module).__module__.startswith("torch.nn.") or bool(module._modules)  # noqa: SLF001
+    only_calls, is_torchs = _kind(type(module))  # type: ignore[arg-type] # mypy does not see that a class has a hash
+    return not only_calls and (not is_torchs or bool(module._modules))  # noqa: SLF001
+
+
+@lru_cache(maxsize=256)
+def _kind(kind: Any) -> tuple[bool, bool]:
+    """Return whether modules of a class do nothing but call others, and whether the class is torch's."""
+    only_calls = kind.forward is nn.Sequential.forward or kind in {nn.ModuleList, nn.ModuleDict}
+    return only_calls, kind.__module__.startswith("torch.nn.")
 
 
 def _named_blocks(modules: Modules, selected: Callable[[str], bool]) -> Iterator[str]:
