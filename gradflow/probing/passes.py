@@ -197,12 +197,12 @@ def measured(
 
 def _by_name(named: dict[str, Tensor], words: Sequence[PathWords]) -> dict[str, str]:
     """Return how parameters enter, the first unit that has one telling."""
-    names = {parameter: name for name, parameter in named.items()}
+    names = {id(parameter): name for name, parameter in named.items()}
     found: dict[str, str] = {}
     for unit in words:
-        for parameter, way in unit.entering.items():
-            if parameter in names:
-                found.setdefault(names[parameter], way)
+        for parameter, way in unit.entering:
+            if id(parameter) in names:
+                found.setdefault(names[id(parameter)], way)
     return found
 
 

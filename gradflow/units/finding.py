@@ -155,10 +155,10 @@ def describe(parameters: Mapping[str, Tensor], tracer: UnitTracer) -> FoundUnits
         parameters: the model's parameters by name.
         tracer: has seen a forward pass.
     """
-    names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
+    names = {id(parameter): name for name, parameter in parameters.items()}  # torch hashes a tensor in Python
 
     def named(parameters: Iterable[Tensor]) -> tuple[str, ...]:
-        return tuple(names[parameter] for parameter in parameters if parameter in names)
+        return tuple(names[id(parameter)] for parameter in parameters if id(parameter) in names)
 
     return FoundUnits(
         (

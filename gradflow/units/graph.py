@@ -71,7 +71,7 @@ class Walk:
     Attributes:
         fork: the port through which every path from both operands passes, or None.
         reached: for each node above the fork, by which operands it was reached (bits).
-        parameters: leaf tensors above the fork, likewise.
+        parameters: leaf tensors above the fork by identity (torch hashes a tensor in Python), likewise.
         edges: edges that end at the fork, likewise. An operand that *is* the fork has none.
         mixed_outputs: the fork's node was reached at more than one of its outputs.
         side_inputs: values from before the fork that one operand reads beside it.
@@ -85,7 +85,7 @@ class Walk:
 
     fork: Port | None = None
     reached: dict[Node, int] = field(default_factory=dict)
-    parameters: dict[torch.Tensor, int] = field(default_factory=dict)
+    parameters: dict[int, tuple[torch.Tensor, int]] = field(default_factory=dict)
     edges: dict[Edge, int] = field(default_factory=dict)
     mixed_outputs: bool = False
     side_inputs: frozenset[Node] = frozenset()
@@ -128,7 +128,7 @@ class Walk:
     @cached_property
     def _parameters(self) -> dict[int, list[torch.Tensor]]:
         found: dict[int, list[torch.Tensor]] = {FIRST: [], SECOND: [], BOTH: []}
-        for leaf, sides in self.parameters.items():
+        for leaf, sides in self.parameters.values():
             found[sides].append(leaf)
         return found
 
@@ -255,7 +255,8 @@ def find_fork(first: Port, second: Port, *, visits: float = math.inf) -> Walk:
                 made_of = origin if origin.name() != _CAST else _before_casts(origin)
                 if is_leaf(made_of):
                     leaf = leaf_of(made_of)
-                    parameters[leaf] = parameters.get(leaf, 0) | side
+                    before = parameters.get(id(leaf))
+                    parameters[id(leaf)] = leaf, side if before is None else side | before[1]
                     continue
             is_value = True
             reach(origin, side)

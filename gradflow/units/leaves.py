@@ -71,7 +71,7 @@ class _AsOne:
         self._tracer = tracer
         self._admits = admits
         parameters = module._parameters.values()  # noqa: SLF001 - parameters() is slow
-        self._weights = [one for one in parameters if one is not None and one.requires_grad]
+        self._weights = [one for one in parameters if one is not None and one.ndim > 1 and one.requires_grad]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = self._tracer

@@ -65,12 +65,13 @@ class PathWords:
         start: operations from x_l to the first weight on each way, each named once, as
             'layer_norm+addmm'; None for a named block, which is no branch.
         end: operations from the last weight, or from where several ways meet, to the addition; likewise.
-        entering: for parameters in the unit, `ADDS`, `MULTIPLIES` or `ON_SHORTCUT`; others are not told.
+        entering: parameters in the unit, each with `ADDS`, `MULTIPLIES` or `ON_SHORTCUT`, of which the first
+            counts if there are several; others are not told.
     """
 
     start: str | None = None
     end: str | None = None
-    entering: dict[Tensor, str] = field(default_factory=dict)
+    entering: list[tuple[Tensor, str]] = field(default_factory=list)
 
 
 def read_paths(units: Sequence[TracedUnit]) -> list[PathWords]:
@@ -171,8 +172,8 @@ def is_by_constant(node: Node) -> bool:
     return operation(node) in SCALING and sum(origin is not None for origin, _ in node.next_functions) == 1
 
 
-def _entering(unit: TracedUnit, interior: Origins) -> dict[Tensor, str]:
-    found: dict[Tensor, str] = dict.fromkeys(unit.shortcut_parameters, ON_SHORTCUT)
+def _entering(unit: TracedUnit, interior: Origins) -> list[tuple[Tensor, str]]:
+    found = [(parameter, ON_SHORTCUT) for parameter in unit.shortcut_parameters]
     for node, made_of in (interior | _with_origins([unit.total.node])).items():
         name = operation(node)
         for index, origin in enumerate(made_of):
@@ -182,9 +183,9 @@ def _entering(unit: TracedUnit, interior: Origins) -> dict[Tensor, str]:
             if leaf is None:
                 continue
             if index in _SUMMANDS.get(name, ()):
-                found.setdefault(leaf, ADDS)
+                found.append((leaf, ADDS))
             elif name in _FACTORS:
-                found.setdefault(leaf, MULTIPLIES)
+                found.append((leaf, MULTIPLIES))
     return found
 
 

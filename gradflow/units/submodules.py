@@ -19,12 +19,12 @@ def parameters_by_name(model: nn.Module, modules: Modules) -> dict[str, Tensor]:
     if (kind.named_parameters, kind.named_modules) != (nn.Module.named_parameters, nn.Module.named_modules):
         return dict(model.named_parameters())  # somebody has names of his own
     found: dict[str, Tensor] = {}
-    seen: set[Tensor] = set()
+    seen: set[int] = set()
     for name, module in modules:
         prefix = f"{name}." if name else ""
         for own, parameter in module._parameters.items():  # noqa: SLF001 - as below
-            if parameter is not None and parameter not in seen:
-                seen.add(parameter)
+            if parameter is not None and id(parameter) not in seen:
+                seen.add(id(parameter))
                 found[prefix + own] = parameter
     return found
 

@@ -191,7 +191,7 @@ class UnitTracer(TorchFunctionMode):
         """
         key = Port(node, value.output_nr)
         uses = self._uses[key] = self._uses.get(key, 0) + 1
-        if uses == 1 and node.name() == REENTRANT:
+        if uses == 1 and type(node).__name__ == REENTRANT:  # as its name(), which is made anew at each call
             refuse_reentrant()
         if uses == 2:
             self.observer.fork_value(key, value.detach())
@@ -299,7 +299,7 @@ class UnitTracer(TorchFunctionMode):
         """Return how an addition comes apart, in the light of what ran before it, or why it does not."""
         walk.unchanged = self.unchanged
         for leaf in self.inputs:
-            walk.parameters.pop(leaf, None)
+            walk.parameters.pop(id(leaf), None)
         split = split_addition(walk, self.names)
         if isinstance(split, str):
             for unit in self.units[-1:]:

@@ -18,12 +18,12 @@ class WeightUses:
     """The uses of each weight in a forward pass, in order."""
 
     def __init__(self) -> None:
-        self._uses: dict[Tensor, list[Node]] = {}
+        self._uses: dict[int, list[Node]] = {}  # by identity: torch hashes a tensor in Python
 
     def note(self, weight: Tensor, result: Tensor) -> None:
         """Remember that `result` was made with `weight`."""
         if weight.ndim > 1 and result.grad_fn is not None:
-            self._uses.setdefault(weight, []).append(result.grad_fn)
+            self._uses.setdefault(id(weight), []).append(result.grad_fn)
 
     def clear(self) -> None:
         """Forget everything."""
@@ -34,7 +34,7 @@ class WeightUses:
         limit = order(split.fork.node)
         weights = [parameter for parameter in split.branch_parameters if parameter.ndim > 1]
         for weight in weights:
-            earlier = [node for node in self._uses.get(weight, ()) if order(node) < limit]
+            earlier = [node for node in self._uses.get(id(weight), ()) if order(node) < limit]
             if not earlier or not depends_on(split.fork, earlier[-1]):
                 return False
         return bool(weights)
