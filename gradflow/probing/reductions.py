@@ -182,8 +182,9 @@ def _zeros(samples: int) -> tuple[Sums, Counts]:
 
 
 def _wide_squares(rows: Tensor) -> Squares:
-    wide = rows.double()
-    return Squares(wide.square().sum(1), (~wide.isfinite()).sum())
+    norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
+    # x − x is 0 where x is finite: half the readings and writings that asking for that takes.
+    return Squares(norms.square(), torch.count_nonzero(rows - rows))
 
 
 def _is_quick(value: Tensor) -> bool:
