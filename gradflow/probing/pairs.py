@@ -85,11 +85,13 @@ class SummedSquares:
     def read(self) -> Squares:
         """Return what was measured, the same object at every call."""
         if self._read is None:
-            sums, counts = self._rows.sums, self._rows.counts
+            sums = self._rows.sums[:, 0]
             if len(sums) != self._samples:
-                sums = sums.reshape(self._samples, -1).sum(axis=1, keepdims=True)
-            nonfinite = torch.from_numpy(counts.sum(axis=0))[0] if self._spoilt else NONE_NONFINITE
-            self._read = Squares(torch.from_numpy(sums)[:, 0], nonfinite)
+                sums = sums.reshape(self._samples, -1).sum(axis=1)
+            nonfinite = NONE_NONFINITE
+            if self._spoilt:
+                nonfinite = torch.tensor(self._rows.counts.sum())
+            self._read = Squares(torch.from_numpy(sums), nonfinite)
         return self._read
 
 
