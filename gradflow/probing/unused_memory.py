@@ -27,10 +27,32 @@ def give_back_beside(shapes: Iterable[Sequence[int]]) -> bool:
         shapes: of the units' values.
 
     Returns:
-        whether any were; not where the tensors are small, or the C library is one that cannot.
+        whether any were; not where the tensors are small, the process has not grown since it was last asked
+        for, or the C library is one that cannot.
     """
     trim = _trim()
-    return trim is not None and sum(map(math.prod, shapes)) >= WORTHWHILE and bool(trim(0))
+    if trim is None or sum(map(math.prod, shapes)) < WORTHWHILE:
+        return False
+    return _PEAK.has_risen() and bool(trim(0))
+
+
+class Peak:
+    """The most memory that this process has had, and what it was when that was last asked."""
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def has_risen(self) -> bool:
+        """Return whether it is higher by more than a hundredth than at the call before."""
+        import resource  # there is none on Windows
+
+        now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        risen = now > 1.01 * self._seen
+        self._seen = max(now, self._seen)
+        return risen
+
+
+_PEAK = Peak()
 
 
 @lru_cache(maxsize=1)

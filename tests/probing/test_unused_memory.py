@@ -33,6 +33,19 @@ def tensors_with_gaps() -> list[torch.Tensor]:
     return made[::KEPT]
 
 
+@pytest.fixture(autouse=True)
+def _grown(monkeypatch) -> None:
+    """Let the process have grown, as far as anybody knows."""
+    monkeypatch.setattr(unused_memory, "_PEAK", unused_memory.Peak())
+
+
+@of_glibc
+def test_nothing_is_done_while_the_process_does_not_grow() -> None:
+    """Who asks again at the same peak is told no, and gaps stay where they are."""
+    assert unused_memory._PEAK.has_risen()
+    assert not give_back_beside([(WORTHWHILE,)])
+
+
 @of_glibc
 def test_gaps_go_back_and_tensors_stay() -> None:
     """The process shrinks by most of what was let go of, and nothing that is in use changes."""
