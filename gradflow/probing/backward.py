@@ -108,7 +108,7 @@ class BackwardMeasures:
             self._arrived[port] = made_here.squares
             self._as_made.add(unit)
         else:
-            self._arrived[port] = self._reducer.squares(gradient)
+            self._arrived[port] = self._reducer.sum_squares(gradient)
         run = self._run_of_end.get(port)
         if run is not None:
             self._end_gradients[run] = gradient
@@ -137,7 +137,7 @@ class BackwardMeasures:
             if not read:
                 return None
             together = reduce(torch.add, read)
-            whole = self._reducer.squares(together)
+            whole = self._reducer.sum_squares(together)
             self._measure_apart(self._gradients[unit], parts)
             if branch is not None and end is not None:
                 self._with_end[unit] = self._reducer.inner(branch, end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.autograd.graph import Node
@@ -25,7 +27,7 @@ def find_dropped(unit: TracedUnit, batch: int) -> Tensor | None:
         shape (batch,), in float64; None where such a factor is there and cannot be read, because activation
         checkpointing or the like has put it elsewhere.
     """
-    dropped = torch.zeros(batch, dtype=torch.float64)
+    dropped = _none(batch)
     if unit.split is None:
         return dropped
     factors = [node for node in branch_tail(unit) if is_by_constant(node)]
@@ -40,6 +42,12 @@ def find_dropped(unit: TracedUnit, batch: int) -> Tensor | None:
         if factor.numel() == 1 or (factor.numel() == batch and factor.shape[0] == batch):
             dropped = torch.maximum(dropped.to(factor.device), (factor.detach().reshape(-1) == 0).double())
     return dropped
+
+
+@lru_cache(maxsize=8)
+def _none(batch: int) -> Tensor:
+    """Return zeros, the same tensor for all units: it is made once and never written to."""
+    return torch.zeros(batch, dtype=torch.float64, device="cpu")
 
 
 def _constant(node: Node) -> Tensor:

@@ -108,4 +108,4 @@ class ForwardMeasures:
 
     def _measure(self, port: Port, value: Tensor) -> None:
         if port not in self._known:
-            self._known[port] = self.reducer.squares(value)
+            self._known[port] = self.reducer.sum_squares(value)

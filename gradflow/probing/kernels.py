@@ -110,6 +110,55 @@ def _sum_again(
     return aa, bb, tt, ab, br
 
 
+@_inlined
+def _sum_of_squares(values: Array) -> float:
+    """Return the sum of squares of one stretch."""
+    total = 0.0
+    for start in range(0, len(values), BLOCK):
+        block = values[start : start + BLOCK]
+        squares = values.dtype.type(0)
+        for index in range(len(block)):
+            squares += block[index] * block[index]
+        total += squares
+    return total
+
+
+@_inlined
+def _sum_of_squares_again(values: Array, nonfinite: Counts) -> float:
+    """Return the same sum, made in float64, and count the elements that are not finite."""
+    total = 0.0
+    for index in range(len(values)):
+        value = np.float64(values[index])
+        total += value * value
+        nonfinite[0] += not np.isfinite(value)
+    return total
+
+
+@_compiled(1)
+def sum_squares(values: Array, sums: Sums, nonfinite: Counts) -> int:
+    """Sum the squares of each row of an array.
+
+    Args:
+        values: shape (rows, n), contiguous.
+        sums: float64 (rows, 1), zeros; becomes the sum of squares of each row.
+        nonfinite: int64 (rows, 1), zeros; becomes how many elements of each row are not finite.
+
+    Returns:
+        how many rows have such an element.
+    """
+    rows, length = values.shape
+    spoilt = 0
+    for row in prange(rows):
+        for start in range(0, length, STRETCH):
+            stretch = values[row, start : start + STRETCH]
+            found = _sum_of_squares(stretch)
+            if not SMALLEST_MEAN_SQUARE * len(stretch) < found < np.inf:  # which is so of a NaN, too
+                found = _sum_of_squares_again(stretch, nonfinite[row])
+            sums[row, 0] += found
+        spoilt += nonfinite[row].any()
+    return spoilt
+
+
 @_compiled(2)
 def sum_products(first: Array, second: Array, sums: Sums, nonfinite: Counts) -> int:
     """Sum squares and products of each row of two arrays.

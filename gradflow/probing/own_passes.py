@@ -31,6 +31,7 @@ from gradflow.probing.sharding import WholeParameters
 from gradflow.probing.traced import TracedForward
 from gradflow.probing.uncompiled import uncompiled
 from gradflow.probing.uncopied import UncopiedHook
+from gradflow.probing.unused_memory import give_back_beside
 from gradflow.probing.whole_job import Job
 from gradflow.record import Record
 from gradflow.units import UnitSelection
@@ -213,6 +214,8 @@ class OwnPasses:
         if self._current_scale is not None:
             self.scale = self._current_scale()
         with without_collection():
+            if loss.is_cpu:
+                give_back_beside(unit.shape for unit in forwards[0].tracer.units)
             plain = is_plain(run, kwargs, loss.grad_fn)
             try:
                 self.record = self._measure(forwards[0], loss, partial(run, **kwargs), plain=plain)

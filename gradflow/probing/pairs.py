@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.probing.kernels import Counts, Sums
+from gradflow.probing.tally import Rows
 
 NONE_NONFINITE = torch.zeros((), dtype=torch.int64)
 
@@ -65,28 +65,60 @@ class Pair:
         return self
 
 
+class SummedSquares:
+    """What a kernel has summed of one tensor; see `gradflow.probing.kernels`.
+
+    Args:
+        rows: their sum is ‖·‖² of each sample; the same number of rows for each, one after another.
+        samples: of the tensor.
+        spoilt: whether elements are not finite.
+    """
+
+    __slots__ = ("_read", "_rows", "_samples", "_spoilt")
+
+    def __init__(self, rows: Rows, samples: int, *, spoilt: bool) -> None:
+        self._rows = rows
+        self._samples = samples
+        self._spoilt = spoilt
+        self._read: Squares | None = None
+
+    def read(self) -> Squares:
+        """Return what was measured, the same object at every call."""
+        if self._read is None:
+            sums = self._rows.sums[:, 0]
+            if len(sums) != self._samples:
+                sums = sums.reshape(self._samples, -1).sum(axis=1)
+            nonfinite = NONE_NONFINITE
+            if self._spoilt:
+                nonfinite = torch.tensor(self._rows.counts.sum())
+            self._read = Squares(torch.from_numpy(sums), nonfinite)
+        return self._read
+
+
 class SummedPair:
     """What a kernel has summed of two tensors; see `gradflow.probing.kernels`.
 
     Args:
-        sums: its columns: ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩, r being a third tensor.
-        nonfinite: its columns: elements of a, b and a + b that are not finite; None for none.
+        rows: columns of sums: ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of each sample, r being a third tensor;
+            of counts: elements of a, b and a + b that are not finite.
+        spoilt: whether there are such.
     """
+
+    __slots__ = ("_read", "_rows", "_spoilt")
 
     has_total = True
 
-    def __init__(self, sums: Sums, nonfinite: Counts | None) -> None:
-        self._sums = sums
-        self._nonfinite = nonfinite
+    def __init__(self, rows: Rows, *, spoilt: bool) -> None:
+        self._rows = rows
+        self._spoilt = spoilt
         self._read: Pair | None = None
 
     def read(self) -> Pair:
         """Return what was measured, the same object at every call."""
         if self._read is None:
-            nonfinite = [NONE_NONFINITE] * 3
-            if self._nonfinite is not None:
-                nonfinite = list(torch.from_numpy(self._nonfinite.sum(axis=0)))
-            columns = list(torch.from_numpy(np.ascontiguousarray(self._sums.T)))
+            counts = self._rows.counts
+            nonfinite = list(torch.from_numpy(counts.sum(axis=0))) if self._spoilt else [NONE_NONFINITE] * 3
+            columns = list(torch.from_numpy(np.ascontiguousarray(self._rows.sums.T)))
             first, second, total = map(Squares, columns[:3], nonfinite)
             self._read = Pair(first, second, total, *columns[3:])
         return self._read

@@ -157,7 +157,6 @@ def measured(
     tracer, value = forward.tracer, forward.value
     parameters = {name: parameter for name, parameter in named.items() if parameter.requires_grad}
     runs = identity_runs(tracer.units)
-    values = observer.of(tracer.units)
     numel = [math.prod(unit.fork.shape) for unit in tracer.units]
     reader = PartReader(tracer.units, root_of(value), in_place_of_engine=in_place_of_engine)
     backward = BackwardMeasures(reader.places, runs, observer.reducer)
@@ -180,7 +179,7 @@ def measured(
         units=tracer.units,
         described=describe(named, tracer),
         runs=runs,
-        values=values,
+        values=observer.of(tracer.units),
         gradients=backward.results(),
         numel=numel,
         parameters=named,

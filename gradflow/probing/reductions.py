@@ -6,44 +6,42 @@ right to 1e-6 in float32 and cheap beside the pass that is measured. A plain flo
 tensor first. So squares are summed in float32 over short blocks, and the blocks in
 float64.
 
-What costs time is fetching tensors from memory, so what is wanted of two tensors that stand
-beside each other is had of one reading of them, by `gradflow.probing.kernels`.
+What costs time is fetching tensors from memory, so each is read once, and what is wanted of two that
+stand beside each other is had of one reading of both, by `gradflow.probing.kernels`.
 
 Values whose squares leave the range of float32, or that are not finite, are found by
 their sum and measured again in float64, with the non-finite elements counted.
+
+On the host no measurement takes memory beside the few numbers that it finds, and those have their
+place before the pass begins (`gradflow.probing.tally`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gradflow.probing.kernels import (
-    BLOCK,
-    SMALLEST_MEAN_SQUARE,
-    Array,
-    Counts,
-    Sums,
-    add_and_sum,
-    sum_products,
-)
-from gradflow.probing.pairs import NONE_NONFINITE, Measured, Pair, Squares, SummedPair
+from gradflow.probing.kernels import Array, add_and_sum, sum_products, sum_squares
+from gradflow.probing.pairs import Measured, MeasuredSquares, Pair, Squares, SummedPair, SummedSquares
+from gradflow.probing.tally import OF_ONE, OF_TWO, Rows, Tally, new_rows
 
-_SHORTEST_BLOCK = 64
-"""Shorter blocks are not worth their number; torch.sum adds pairwise and is as good."""
+_LONG = 2**16
+"""Elements of a single sample from which on threads are to share them."""
+
+_PIECES = 16
+"""Into so many pieces at most it is cut, whatever the threads: the sum is the same to the bit."""
 
 _QUICK = (torch.float32, torch.float64)
 """Types in which sums over a block are right."""
 
 
 class Reducer:
-    """Reduces tensors of one batch, with scratch memory that is reused.
+    """Reduces tensors of one batch.
 
     Args:
         batch: samples in the batch. A tensor whose first dimension is another one (a
@@ -52,22 +50,15 @@ class Reducer:
 
     def __init__(self, batch: int) -> None:
         self.batch = batch
-        self._scratch: Tensor | None = None
+        self._of_one, self._of_two = Tally(batch, OF_ONE), Tally(batch, OF_TWO)
 
     def squares(self, value: Tensor) -> Squares:
         """Return ‖value‖² for each sample."""
-        rows = self._rows(value)
-        # On other devices every look at a value would wait for it, so all is done in float64.
-        if not _is_quick(rows):
-            return _wide_squares(rows)
-        quick = _sum_of_squares(rows)
-        least = SMALLEST_MEAN_SQUARE * rows.shape[1]
-        if len(quick) and quick.min() > least and quick.max() < math.inf:  # neither is true of a NaN
-            return Squares(torch.from_numpy(quick), NONE_NONFINITE)
-        doubtful = np.flatnonzero(~((quick > least) & (quick < math.inf)))
-        again = _wide_squares(rows[torch.from_numpy(doubtful)])
-        quick[doubtful] = again.per_sample.numpy()
-        return Squares(torch.from_numpy(quick), again.nonfinite)
+        return self._squares(value, partial(new_rows, columns=OF_ONE)).read()
+
+    def sum_squares(self, value: Tensor) -> MeasuredSquares:
+        """Measure ‖value‖² for each sample, to be read after the pass."""
+        return self._squares(value, self._of_one.take)
 
     def pair(self, first: Tensor, second: Tensor) -> Measured:
         """Measure two tensors of one shape, and their sum if that costs nothing."""
@@ -75,12 +66,11 @@ class Reducer:
         if arrays is None:
             rows, others = self._rows(first), self._rows(second, first)
             if not (_is_quick(rows) and others.dtype == rows.dtype):
-                sizes = self.squares(first), self.squares(second)
-                return Pair(*sizes, None, self.inner(first, second, sizes))
+                return Pair(self.squares(first), self.squares(second), None, self.inner(first, second))
             arrays = [rows.numpy(), others.numpy()]
-        sums, nonfinite = _zeros(len(arrays[0]))
-        spoilt = sum_products(*arrays, sums, nonfinite)
-        return SummedPair(sums, nonfinite if spoilt else None)
+        rows_of_two = self._of_two.take(len(arrays[0]))
+        spoilt = sum_products(*arrays, rows_of_two.sums, rows_of_two.counts)
+        return SummedPair(rows_of_two, spoilt=spoilt > 0)
 
     def add(
         self, first: Tensor, second: Tensor, reference: Tensor | None, *, in_place: bool = False
@@ -110,31 +100,35 @@ class Reducer:
             made = self._arrays(total)
             assert made is not None, "it lies in memory as the second does"
             (t,) = made
-        sums, nonfinite = _zeros(len(a))
-        spoilt = add_and_sum(a, b, r, t, sums, nonfinite, in_place)
-        return total, SummedPair(sums, nonfinite if spoilt else None)
+        rows = self._of_two.take(len(a))
+        spoilt = add_and_sum(a, b, r, t, rows.sums, rows.counts, in_place)
+        return total, SummedPair(rows, spoilt=spoilt > 0)
 
-    def inner(self, first: Tensor, second: Tensor, sizes: tuple[Squares, Squares] | None = None) -> Tensor:
+    def inner(self, first: Tensor, second: Tensor) -> Tensor:
         """Return ⟨first, second⟩ for each sample, shape (batch,), float64.
 
         Args:
             first: a tensor.
             second: another of its shape.
-            sizes: what `squares` says of the two, if that is known: it tells whether products
-                leave the range of the dtype.
         """
         rows, others = self._rows(first), self._rows(second, first)
-        if not (_is_quick(rows) and _is_quick(others)):
+        if not (_is_quick(rows) and others.dtype == rows.dtype):
             return (rows.double() * others.double()).sum(1)
-        product = torch.mul(rows, others, out=self._buffer(rows)).sum(1).double()
-        one, other = sizes or (self.squares(first), self.squares(second))
-        with np.errstate(invalid="ignore"):  # zero by infinity, which is doubtful
-            size = np.sqrt(one.per_sample.numpy() * other.per_sample.numpy())
-        doubtful = ~((size > SMALLEST_MEAN_SQUARE * rows.shape[1]) & np.isfinite(product.numpy()))
-        if doubtful.any():
-            again = torch.from_numpy(doubtful)
-            product[again] = (rows[again].double() * others[again].double()).sum(1)
-        return product
+        found = new_rows(len(rows), OF_TWO)
+        sum_products(rows.numpy(), others.numpy(), found.sums, found.counts)
+        return SummedPair(found, spoilt=False).read().inner
+
+    def _squares(self, value: Tensor, take: Callable[[int], Rows]) -> Squares | SummedSquares:
+        """Measure ‖value‖² for each sample; `take` hands out rows for the sums."""
+        # On other devices every look at a value would wait for it, so all is done in float64.
+        if not _is_quick(value):
+            return _wide_squares(self._rows(value))
+        (array,) = self._arrays(value) or (self._rows(value).numpy(),)
+        samples, length = array.shape
+        pieces = math.gcd(length, _PIECES) if samples == 1 and length > _LONG else 1
+        rows = take(samples * pieces)
+        spoilt = sum_squares(array.reshape(samples * pieces, length // pieces), rows.sums, rows.counts)
+        return SummedSquares(rows, samples, spoilt=spoilt > 0)
 
     def _arrays(self, *values: Tensor) -> list[Array] | None:
         """Return tensors as arrays (samples, elements) over the same memory, if kernels can read them.
@@ -169,17 +163,6 @@ class Reducer:
         samples = self.batch if value.ndim and len(value) == self.batch else 1
         return samples, value.numel() // samples
 
-    def _buffer(self, like: Tensor) -> Tensor:
-        """Return scratch memory of the shape of `like`, the same memory at every call."""
-        if self._scratch is None or self._scratch.numel() < like.numel() or self._scratch.dtype != like.dtype:
-            self._scratch = torch.empty(like.numel(), dtype=like.dtype, device=like.device)
-        return self._scratch[: like.numel()].view(like.shape)
-
-
-def _zeros(samples: int) -> tuple[Sums, Counts]:
-    """Return where a kernel adds up what it finds."""
-    return np.zeros((samples, 5)), np.zeros((samples, 3), dtype=np.int64)
-
 
 def _wide_squares(rows: Tensor) -> Squares:
     norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
@@ -208,14 +191,3 @@ def _is_dense(shape: torch.Size, strides: tuple[int, ...]) -> bool:
             return False
         expected *= shape[dimension]
     return expected > 0
-
-
-def _sum_of_squares(rows: Tensor) -> NDArray[np.float64]:
-    """Return the sum of squares of each row, blocks of which are summed in the rows' own dtype."""
-    samples, length = rows.shape
-    block = math.gcd(length, BLOCK)
-    if block < _SHORTEST_BLOCK:
-        return np.asarray(rows.square().sum(1).double().numpy())
-    norms = torch.linalg.vector_norm(rows.view(-1, block), dim=1).numpy()
-    sums: NDArray[np.float64] = np.square(norms, dtype=np.float64).reshape(samples, -1).sum(1)
-    return sums

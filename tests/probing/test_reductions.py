@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
+import numba
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from gradflow.probing.kernels import sum_squares
 from gradflow.probing.reductions import Reducer
 
 RIGHT = 1e-6
@@ -177,12 +181,97 @@ def test_inner_product_with_nan_is_nan_for_its_sample_alone() -> None:
     assert [math.isnan(number) for number in inner] == [False, True, False]
 
 
-def test_scratch_memory_holds_no_result() -> None:
-    """Numbers that were returned are not overwritten by the next reduction."""
+def test_no_measurement_takes_another_one_s_place() -> None:
+    """Numbers stay what they are while hundreds of further ones are made, read at once or at the end."""
     reducer = Reducer(2)
-    first = reducer.inner(torch.ones(2, 8), torch.ones(2, 8))
-    reducer.inner(torch.ones(2, 8), torch.full((2, 8), 5.0))
-    assert first.tolist() == [8, 8]
+    inner = reducer.inner(torch.ones(2, 8), torch.ones(2, 8))
+    squares = [reducer.sum_squares(torch.full((2, 8), float(number))) for number in range(300)]
+    pairs = [reducer.pair(torch.full((2, 8), float(number)), torch.ones(2, 8)) for number in range(300)]
+    at_once = reducer.squares(torch.full((2, 8), 5.0))
+    assert inner.tolist() == [8, 8]
+    assert at_once.per_sample.tolist() == [200, 200]
+    for number, (one, two) in enumerate(zip(squares, pairs, strict=True)):
+        assert one.read().per_sample.tolist() == [8.0 * number**2] * 2
+        assert one.read() is one.read()
+        assert two.read().inner.tolist() == [8.0 * number] * 2
+
+
+def test_a_batch_larger_than_the_room_is_measured_whole() -> None:
+    """More samples than the results of one measurement have room for, and small ones after it."""
+    reducer = Reducer(40_000)
+    large = torch.arange(40_000.0).remainder(7)[:, None]
+    found = [reducer.sum_squares(value) for value in (large, large[:4], large)]
+    assert [one.read().per_sample.tolist() == large.square()[:, 0].tolist() for one in found] == [
+        True,
+        False,
+        True,
+    ]
+    assert found[1].read().per_sample.tolist() == [0 + 1 + 4 + 9]
+
+
+def exact_squares(row: Tensor) -> float:
+    """Return Σ v² of one row, rounded once: each v² is exact in a fraction."""
+    return float(sum(Fraction(number) ** 2 for number in row.tolist()))
+
+
+ROWS = {
+    "one element": noise(3, 1),
+    "an odd length": noise(2, 257),
+    "one block and one element": noise(2, 4097),
+    "several stretches": noise(1, 9001) + 2,
+    "underflow in one stretch alone": torch.cat([noise(2, 4096), noise(2, 4096) * 1e-30], dim=1),
+    "underflow of everything": noise(2, 300) * 1e-30,
+    "overflow in one stretch alone": torch.cat([noise(2, 4096), noise(2, 700) * 1e30], dim=1),
+    "subnormal numbers": torch.full((2, 70), 1e-44),
+    "zeros in whole stretches": torch.cat([torch.zeros(2, 4096), noise(2, 10)], dim=1),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("rows", ROWS)
+def test_the_kernel_s_sums_of_squares(rows: str, dtype: torch.dtype) -> None:
+    """The kernel alone, against sums of fractions: right to 1e-6 in float32, to rounding in float64."""
+    values = ROWS[rows].to(dtype)
+    sums, counts = np.zeros((len(values), 1)), np.zeros((len(values), 1), dtype=np.int64)
+    assert sum_squares(values.numpy(), sums, counts) == 0
+    assert not counts.any()
+    expected = [exact_squares(row) for row in values]
+    assert sums[:, 0].tolist() == pytest.approx(
+        expected, rel=2e-6 if dtype is torch.float32 else 1e-14, abs=0
+    )
+    again = np.zeros_like(sums)
+    sum_squares(values.numpy(), again, counts)
+    assert np.array_equal(sums, again)
+
+
+def test_the_kernel_counts_what_is_not_finite_row_by_row() -> None:
+    """A NaN and infinities are counted where they are, and leave the other rows alone."""
+    values = noise(4, 5000)
+    values[1, 4500] = math.nan
+    values[3, :2] = math.inf
+    sums, counts = np.zeros((4, 1)), np.zeros((4, 1), dtype=np.int64)
+    assert sum_squares(values.numpy(), sums, counts) == 2
+    assert counts[:, 0].tolist() == [0, 1, 0, 2]
+    assert np.isnan(sums[1, 0])
+    assert np.isinf(sums[3, 0])
+    assert sums[[0, 2], 0].tolist() == pytest.approx([exact_squares(values[row]) for row in (0, 2)], rel=2e-6)
+
+
+@pytest.mark.parametrize("length", [2**17, 2**17 + 1, 80_000])
+def test_one_long_sample_is_the_same_to_the_bit_every_time(length: int) -> None:
+    """What threads share does not depend on how many there are, and all that is not finite is counted."""
+    value = noise(length)
+    first, again = (Reducer(-1).squares(value) for _ in range(2))
+    numba.set_num_threads(1)
+    try:
+        alone = Reducer(-1).squares(value)
+    finally:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert first.per_sample.shape == (1,)
+    assert first.per_sample.tolist() == again.per_sample.tolist() == alone.per_sample.tolist()
+    assert float(first.total) == pytest.approx(float(value.double().square().sum()), rel=2e-6)
+    value[[0, length // 2, -1]] = math.inf
+    assert int(Reducer(-1).squares(value).nonfinite) == 3
 
 
 @pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])

@@ -12,8 +12,7 @@ from small_networks import Chain, ConvolutionalChain, labels, pictures, rows, se
 from torch import Tensor, nn
 
 from gradflow.probing import backward, parts, self_test
-from gradflow.probing.pairs import Pair, Squares, SummedPair
-from gradflow.probing.reductions import Reducer
+from gradflow.probing.pairs import Pair, Squares, SummedPair, SummedSquares
 
 
 @cases.each([*cases.ZOO, cases.RESNET18, cases.GPT2])
@@ -67,7 +66,7 @@ def failed_lines(model: nn.Module, inputs: Tensor, targets: Tensor) -> list[str]
 
 def test_it_fails_if_norms_are_off_by_a_thousandth(monkeypatch) -> None:
     """A negative control: all sums of squares 2 ‰ too large, so that norms are off by 1 ‰."""
-    squares, read = Reducer.squares, SummedPair.read
+    read, read_squares = SummedPair.read, SummedSquares.read
 
     def larger(found: Squares) -> Squares:
         return replace(found, per_sample=found.per_sample * 1.002)
@@ -76,7 +75,7 @@ def test_it_fails_if_norms_are_off_by_a_thousandth(monkeypatch) -> None:
         pair = read(self)
         return replace(pair, first=larger(pair.first), second=larger(pair.second), total=larger(pair.total))
 
-    monkeypatch.setattr(Reducer, "squares", lambda self, value: larger(squares(self, value)))
+    monkeypatch.setattr(SummedSquares, "read", lambda self: larger(read_squares(self)))
     monkeypatch.setattr(SummedPair, "read", pair_off)
     (line,) = failed_lines(seeded(Chain), rows(), labels())
     assert "agree with torch.autograd.grad" in line
