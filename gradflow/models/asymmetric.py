@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gradflow.errors import UnknownModelError
 from gradflow.models.activations import ORDERINGS
 from gradflow.models.network import ResidualNetwork
-from gradflow.models.unit import Branch, Unit
+from gradflow.models.unit import GatedBranch, Unit
 
 
 class AsymmetricUnit(nn.Module):
@@ -34,7 +34,8 @@ class AsymmetricUnit(nn.Module):
         self.gate = unit.gate
         head = dict(_head(unit.branch))
         children = unit.branch.named_children()
-        self.branch = Branch(OrderedDict((name, child) for name, child in children if name not in head))
+        kind = nn.Sequential if unit.gate is None else GatedBranch
+        self.branch = kind(OrderedDict((name, child) for name, child in children if name not in head))
         self.activation = activation
         self.carries_activated = carries_activated
 

@@ -52,11 +52,11 @@ def convolutions(unit: str, in_channels: int, width: int, stride: int) -> list[C
     return [first] if unit == "single" else [first, Convolution(3, width, width)]
 
 
-class Branch(nn.Sequential):
-    """F, the residual function: convolutions with BN and ReLU between them, one after the other."""
+class GatedBranch(nn.Sequential):
+    """g(x) F(x), the residual function times an exclusive gate; without one a branch is its layers alone."""
 
     def forward(self, x: Tensor, g: Tensor | None = None) -> Tensor:
-        """Return F(x), times the gate `g` if the unit has one (exclusive gating)."""
+        """Return F(x), times the gate `g` if there is one."""
         out: Tensor = super().forward(x)  # type: ignore[no-untyped-call] # torch does not annotate it
         return out if g is None else g * out
 
@@ -104,7 +104,8 @@ class Unit(nn.Module):
             else None
         )
         self.shortcut = make_shortcut(variant, transition, in_channels, out_channels, stride)
-        self.branch = _branch(layers, ordering, headless=first_in_stage, scale=variant.branch_scale)
+        modules = _branch(layers, ordering, headless=first_in_stage, scale=variant.branch_scale)
+        self.branch = (nn.Sequential if self.gate is None else GatedBranch)(modules)
         self.post_activation = activation(ordering.final, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -121,8 +122,12 @@ class Unit(nn.Module):
         return self.post_activation(out)  # type: ignore[no-any-return] # nn.Module's call is untyped
 
 
-def _branch(layers: list[Convolution], ordering: Ordering, *, headless: bool, scale: float | None) -> Branch:
-    """Return F; `headless` leaves out the activation before its first convolution.
+def _branch(
+    layers: list[Convolution], ordering: Ordering, *, headless: bool, scale: float | None
+) -> OrderedDict[str, nn.Module]:
+    """Return the layers of F: convolutions with BN and ReLU between them, one after the other.
+
+    `headless` leaves out the activation before its first convolution.
 
     A BN is numbered as the convolution that it precedes where the ordering has one before the
     first convolution, else as the one that it follows; ReLU likewise.
@@ -142,4 +147,4 @@ def _branch(layers: list[Convolution], ordering: Ordering, *, headless: bool, sc
         add(step, layers[-1].out_channels, len(layers))
     if scale is not None:
         modules["scale"] = Scale(scale)
-    return Branch(modules)
+    return modules

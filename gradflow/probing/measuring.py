@@ -58,7 +58,9 @@ def probe(
     with without_collection():
         model = eager(model)
         passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
-        return make_record(model, passes, loss_name(loss, targets), bn, meta)
+        record = make_record(model, passes, loss_name(loss, targets), bn, meta)
+        del passes  # before the collector is on again, and would walk through all of it
+    return record
 
 
 def make_record(

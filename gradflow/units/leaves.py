@@ -28,10 +28,15 @@ Admits = Callable[[_BatchNorm], bool]
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _COMPUTE_NOTHING = (nn.Identity, LazyModuleMixin, *_CONTAINERS)
 
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+"""Where a module keeps the hooks that somebody has attached to it."""
+
 
 @contextmanager
 def leaves_as_one(modules: Modules, tracer: UnitTracer, admits: Admits) -> Iterator[None]:
     """Run torch's own simple modules among `modules` unseen from inside while the context is open.
+
+    So are sequences of nothing else, in which a value is used once, by the module after it.
 
     Args:
         modules: of the network whose forward pass happens inside.
@@ -43,9 +48,11 @@ def leaves_as_one(modules: Modules, tracer: UnitTracer, admits: Admits) -> Itera
     if not any(isinstance(module, nn.DataParallel) for _, module in modules):
         for _, module in modules:
             own = vars(module)
-            simple = _is_simple(type(module))  # type: ignore[arg-type] # mypy does not see that a class has a hash
-            if simple and not module._modules and "forward" not in own:  # noqa: SLF001 - children() is slow
-                own["forward"] = _AsOne(module, tracer, admits if isinstance(module, _BatchNorm) else None)
+            if "forward" in own:
+                continue
+            inside = [module] if _is_leaf(module) else [] if tracer.selects else _only_leaves_in(module)
+            if inside:
+                own["forward"] = _AsOne(module, inside, tracer, admits)
                 replaced.append(own)
     try:
         yield
@@ -54,36 +61,74 @@ def leaves_as_one(modules: Modules, tracer: UnitTracer, admits: Admits) -> Itera
             own.pop("forward", None)
 
 
+def _is_leaf(module: nn.Module) -> bool:
+    simple = _is_simple(type(module))  # type: ignore[arg-type] # mypy does not see that a class has a hash
+    return simple and not module._modules  # noqa: SLF001 - children() is slow
+
+
 @lru_cache(maxsize=256)
 def _is_simple(kind: Any) -> bool:
     """Whether this is one of torch's modules that compute something themselves."""
     return kind.__module__.startswith("torch.nn.modules.") and not issubclass(kind, _COMPUTE_NOTHING)
 
 
+def _only_leaves_in(module: nn.Module) -> list[nn.Module]:
+    """Return what a sequence consists of, if that is nothing but simple modules without anybody's hooks."""
+    if type(module) is not nn.Sequential:
+        return []
+    inside = list(module)
+    plain = all(_is_leaf(one) and not _is_hooked(one) and "forward" not in vars(one) for one in inside)
+    return inside if plain else []
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    own = vars(module)
+    return any(own[hooks] for hooks in _HOOKS)
+
+
 class _AsOne:
-    """Stands in place of one module's `forward`."""
+    """Stands in place of one module's `forward`.
 
-    __slots__ = ("_admits", "_forward", "_module", "_tracer", "_weights")
+    Args:
+        module: a simple one, or a sequence of such.
+        inside: the simple ones.
+        tracer: as for `leaves_as_one`.
+        admits: as for `leaves_as_one`.
+    """
 
-    def __init__(self, module: nn.Module, tracer: UnitTracer, admits: Admits | None) -> None:
+    __slots__ = ("_admits", "_forward", "_is_sequence", "_module", "_norms", "_tracer", "_weights")
+
+    def __init__(
+        self, module: nn.Module, inside: list[nn.Module], tracer: UnitTracer, admits: Admits
+    ) -> None:
         self._module: Any = module
         self._forward = module.forward
+        self._is_sequence = inside[0] is not module
         self._tracer = tracer
         self._admits = admits
-        parameters = module._parameters.values()  # noqa: SLF001 - parameters() is slow
-        self._weights = [one for one in parameters if one is not None and one.ndim > 1 and one.requires_grad]
+        self._norms = [one for one in inside if isinstance(one, _BatchNorm)]
+        parameters = [
+            one
+            for part in inside
+            for one in part._parameters.values()  # noqa: SLF001 - parameters() is slow
+            if one is not None
+        ]
+        self._weights = [one for one in parameters if one.ndim > 1 and one.requires_grad]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         tracer = self._tracer
         # In another thread, or beneath a mode of somebody else's, it is not ours to be left.
         alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer  # type: ignore[no-untyped-call]
-        if not alone or not (self._admits is None or self._admits(self._module)):
+        if not alone or (self._is_sequence and tracer.follows) or not all(map(self._admits, self._norms)):
             return self._forward(*args, **kwargs)
         value = args[0]
         tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call] # it sees attributes read, too
         try:
             made_by = value.grad_fn if isinstance(value, Tensor) else None
+            version = value._version if made_by is not None else 0  # noqa: SLF001 - documented
             result = self._forward(value)
+            if made_by is not None and value is not result and value._version != version:  # noqa: SLF001 - as above
+                made_by = None  # it was changed in place first, and it is the changed one that was used then
             tracer.saw_module(value, made_by, self._weights, result)
         finally:
             tracer.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it

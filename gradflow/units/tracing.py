@@ -121,6 +121,16 @@ class UnitTracer(TorchFunctionMode):
         self.saw(used, result)
         return result
 
+    @property
+    def selects(self) -> bool:
+        """Whether only some modules are wanted, which may be any."""
+        return self._selected is not None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the next operations may be what the unit before did after its addition."""
+        return self._followed is not None
+
     def saw(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
         """Take notice of an operation that is no addition.
 
@@ -134,22 +144,22 @@ class UnitTracer(TorchFunctionMode):
                 self._follow_activation(self._followed, result)
 
     def saw_module(self, value: Any, made_by: Node | None, weights: Sequence[Tensor], result: Any) -> None:
-        """Take notice of one of torch's own simple modules, which has run as one operation.
+        """Take notice of one of torch's own simple modules, or of a sequence, that has run as one operation.
 
         Args:
             value: what went into it.
-            made_by: where that came from before it ran.
+            made_by: where that came from before it ran; None if it did not stay what it was.
             weights: those of the module.
             result: what came out.
         """
         if type(result) is not Tensor or self._followed:
             used = [(value, made_by)] if isinstance(value, Tensor) else []
             self.saw(used + [(weight, None) for weight in weights], result)
-        elif result.requires_grad:
+        elif (node := result.grad_fn) is not None:
             if made_by is not None and value is not result:
                 self._count_use(value, made_by)
-            for weight in weights:
-                self._weights.note(weight, result)
+            if weights:
+                self._weights.note(weights, node)
 
     def found(self, unit: TracedUnit, total: Tensor) -> None:
         """Keep a unit, and learn from its fork what the unit before it does after its addition."""
@@ -177,8 +187,9 @@ class UnitTracer(TorchFunctionMode):
         """Count the uses of what went into an operation, and note those of weights."""
         for value, node in used:
             if node is None:
-                if value.requires_grad and isinstance(result, Tensor):
-                    self._weights.note(value, result)
+                if value.requires_grad and value.ndim > 1 and isinstance(result, Tensor):
+                    assert result.grad_fn is not None, "it has a history"
+                    self._weights.note([value], result.grad_fn)
                 continue
             if value is not result:
                 self._count_use(value, node)

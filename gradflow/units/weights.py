@@ -7,6 +7,8 @@ share their weights and read nothing but x_l are units: such a network is deep, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 from torch.autograd.graph import Node
 
@@ -15,26 +17,31 @@ from gradflow.units.graph import depends_on, order
 
 
 class WeightUses:
-    """The uses of each weight in a forward pass, in order."""
+    """The uses of each weight in a forward pass, in order. They are sorted out when they are asked for."""
 
     def __init__(self) -> None:
+        self._new: list[tuple[Sequence[Tensor], Node]] = []
         self._uses: dict[int, list[Node]] = {}  # by identity: torch hashes a tensor in Python
 
-    def note(self, weight: Tensor, result: Tensor) -> None:
-        """Remember that `result` was made with `weight`."""
-        if weight.ndim > 1 and result.grad_fn is not None:
-            self._uses.setdefault(id(weight), []).append(result.grad_fn)
+    def note(self, weights: Sequence[Tensor], node: Node) -> None:
+        """Remember that `weights` have gone into what `node` made."""
+        self._new.append((weights, node))
 
     def clear(self) -> None:
         """Forget everything."""
+        self._new.clear()
         self._uses.clear()
 
     def recur_in(self, split: Split) -> bool:
         """Whether x_l was itself made with all of the branch's weights."""
         limit = order(split.fork.node)
         weights = [parameter for parameter in split.branch_parameters if parameter.ndim > 1]
+        for used, node in self._new:
+            for weight in used:
+                self._uses.setdefault(id(weight), []).append(node)
+        self._new.clear()
         for weight in weights:
-            earlier = [node for node in self._uses.get(id(weight), ()) if order(node) < limit]
+            earlier = [node for node in self._uses.get(id(weight), ()) if order(node) <= limit]
             if not earlier or not depends_on(split.fork, earlier[-1]):
                 return False
         return bool(weights)
