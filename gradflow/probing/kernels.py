@@ -19,8 +19,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import carray, njit, prange  # type: ignore[attr-defined] # numba does not list carray
 from numpy.typing import NDArray
+
+from gradflow.probing.addresses import Number, pointer
 
 Array = NDArray[Any]
 Sums = NDArray[np.float64]
@@ -37,15 +39,19 @@ SMALLEST_MEAN_SQUARE = 1e-30
 _FASTMATH = {"reassoc", "contract"}
 
 Compiled = Callable[[Callable[..., Any]], Callable[..., Any]]
+Shape = tuple[int, int]
+
+_FOUND = "float64[:, ::1], int64[:, ::1], intp"
+"""What a kernel writes to: sums, counts, and from which row on."""
 
 
 def _compiled(arrays: int, *others: str) -> Compiled:
-    """Compile a function of so many arrays, its sums and counts, and `others`, when it is imported.
+    """Compile a function of so many arrays' addresses, what it writes to, and `others`, when it is imported.
 
     A first call would otherwise take the compiler's time and memory, in the middle of somebody's pass.
     """
     signatures = [
-        f"int64({', '.join([*arrays * [f'{kind}[:, ::1]'], 'float64[:, ::1]', 'int64[:, ::1]', *others])})"
+        f"int64({', '.join([*arrays * ['intp'], 'UniTuple(intp, 2)', kind, _FOUND, *others])})"
         for kind in ("float32", "float64")
     ]
     compiled: Compiled = njit(signatures, parallel=True, nogil=True, cache=True, fastmath=_FASTMATH)
@@ -135,86 +141,113 @@ def _sum_of_squares_again(values: Array, nonfinite: Counts) -> float:
 
 
 @_compiled(1)
-def sum_squares(values: Array, sums: Sums, nonfinite: Counts) -> int:
+def sum_squares(values_at: int, shape: Shape, like: Number, sums: Sums, nonfinite: Counts, place: int) -> int:
     """Sum the squares of each row of an array.
 
     Args:
-        values: shape (rows, n), contiguous.
-        sums: float64 (rows, 1), zeros; becomes the sum of squares of each row.
-        nonfinite: int64 (rows, 1), zeros; becomes how many elements of each row are not finite.
+        values_at: its address; it is contiguous.
+        shape: (rows, n).
+        like: a number of its type.
+        sums: float64, one column, zeros; becomes the sum of squares of each row.
+        nonfinite: int64, one column, zeros; becomes how many elements of each row are not finite.
+        place: of the first row's numbers in these two.
 
     Returns:
         how many rows have such an element.
     """
-    rows, length = values.shape
+    values = carray(pointer(values_at, like), shape)
+    rows, length = shape
     spoilt = 0
     for row in prange(rows):
+        counts = nonfinite[place + row]
         for start in range(0, length, STRETCH):
             stretch = values[row, start : start + STRETCH]
             found = _sum_of_squares(stretch)
             if not SMALLEST_MEAN_SQUARE * len(stretch) < found < np.inf:  # which is so of a NaN, too
-                found = _sum_of_squares_again(stretch, nonfinite[row])
-            sums[row, 0] += found
-        spoilt += nonfinite[row].any()
+                found = _sum_of_squares_again(stretch, counts)
+            sums[place + row, 0] += found
+        spoilt += counts.any()
     return spoilt
 
 
 @_compiled(2)
-def sum_products(first: Array, second: Array, sums: Sums, nonfinite: Counts) -> int:
+def sum_products(
+    first_at: int, second_at: int, shape: Shape, like: Number, sums: Sums, nonfinite: Counts, place: int
+) -> int:
     """Sum squares and products of each row of two arrays.
 
     Args:
-        first: a, shape (rows, n), contiguous.
-        second: b, of the same shape and dtype.
-        sums: float64 (rows, 5), zeros; becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ‖b‖² of each row.
-        nonfinite: int64 (rows, 3), zeros; becomes how many elements of a, b and a + b are not finite.
+        first_at: address of a, which is contiguous.
+        second_at: of b, of the same shape and dtype.
+        shape: as for `sum_squares`, like the next.
+        like: a number of their type.
+        sums: float64, five columns, zeros; becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ‖b‖² of each row.
+        nonfinite: int64, three columns, zeros; becomes how many elements of a, b and a + b are not finite.
+        place: as for `sum_squares`.
 
     Returns:
         how many rows have such an element.
     """
-    rows, length = first.shape
+    first, second = carray(pointer(first_at, like), shape), carray(pointer(second_at, like), shape)
+    rows, length = shape
     spoilt = 0
     for row in prange(rows):
+        counts = nonfinite[place + row]
         for start in range(0, length, STRETCH):
             a, b = first[row, start : start + STRETCH], second[row, start : start + STRETCH]
             found = _sum(a, b, b)
             if not _is_in_range(found, len(a)):
-                found = _sum_again(a, b, b, nonfinite[row])
+                found = _sum_again(a, b, b, counts)
             for index in range(5):
-                sums[row, index] += found[index]
-        spoilt += nonfinite[row].any()
+                sums[place + row, index] += found[index]
+        spoilt += counts.any()
     return spoilt
 
 
 @_compiled(4, "boolean")
 def add_and_sum(
-    first: Array, second: Array, reference: Array, total: Array, sums: Sums, nonfinite: Counts, in_place: bool
+    first_at: int,
+    second_at: int,
+    reference_at: int,
+    total_at: int,
+    shape: Shape,
+    like: Number,
+    sums: Sums,
+    nonfinite: Counts,
+    place: int,
+    in_place: bool,
 ) -> int:
     """Add two arrays, and sum squares and products of each row on the way.
 
     Args:
-        first: a, shape (rows, n), contiguous.
-        second: b, of the same shape and dtype.
-        reference: r, likewise.
-        total: becomes a + b.
-        sums: float64 (rows, 5), zeros; becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of each row.
+        first_at: address of a, which is contiguous.
+        second_at: of b, of the same shape and dtype.
+        reference_at: of r, likewise.
+        total_at: of what becomes a + b.
+        shape: as for `sum_squares`, like the next.
+        like: a number of their type.
+        sums: float64, five columns, zeros; becomes ‖a‖², ‖b‖², ‖a + b‖², ⟨a, b⟩ and ⟨b, r⟩ of each row.
         nonfinite: as for `sum_products`.
-        in_place: whether `total` is b itself.
+        place: as for `sum_squares`.
+        in_place: whether a + b takes the place of b.
 
     Returns:
         how many rows have an element that is not finite.
     """
-    rows, length = first.shape
+    first, second = carray(pointer(first_at, like), shape), carray(pointer(second_at, like), shape)
+    reference, total = carray(pointer(reference_at, like), shape), carray(pointer(total_at, like), shape)
+    rows, length = shape
     spoilt = 0
     for row in prange(rows):
+        counts = nonfinite[place + row]
         for start in range(0, length, STRETCH):
             end = start + STRETCH
             a, b, r = first[row, start:end], second[row, start:end], reference[row, start:end]
             found = _sum(a, b, r)
             if not _is_in_range(found, len(a)):
-                found = _sum_again(a, b, r, nonfinite[row])
+                found = _sum_again(a, b, r, counts)
             for index in range(5):
-                sums[row, index] += found[index]
+                sums[place + row, index] += found[index]
             # Told apart because memory that is read and written may overlap for all the compiler knows.
             if in_place:
                 for index in range(len(a)):
@@ -223,5 +256,5 @@ def add_and_sum(
                 t = total[row, start:end]
                 for index in range(len(a)):
                     t[index] = a[index] + b[index]
-        spoilt += nonfinite[row].any()
+        spoilt += counts.any()
     return spoilt

@@ -19,7 +19,7 @@ from gradflow.probing.parameters import branch_columns, norm_together, parameter
 from gradflow.probing.passes import Passes, run_passes
 from gradflow.record import Record
 from gradflow.units import Inputs, UnitSelection
-from gradflow.units.eager import eager
+from gradflow.units.eager import eager_modules
 from gradflow.units.runs import Run
 from gradflow.units.tracing import TracedUnit
 
@@ -56,8 +56,9 @@ def probe(
         ProbeError: if there is no scalar loss with a gradient, or the model is compiled.
     """
     with without_collection():
-        model = eager(model)
-        passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units)
+        modules = eager_modules(model)
+        _, model = modules[0]
+        passes = run_passes(model, inputs, targets, loss=loss, bn=bn, units=units, modules=modules)
         record = make_record(model, passes, loss_name(loss, targets), bn, meta)
         del passes  # before the collector is on again, and would walk through all of it
     return record

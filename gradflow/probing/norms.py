@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import carray, njit, prange, types  # type: ignore[attr-defined] # numba does not list carray
-from numba.extending import intrinsic
+from numba import carray, njit, prange  # type: ignore[attr-defined] # numba does not list carray
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from gradflow.probing.addresses import Number, pointer
 
 Counts = NDArray[np.int64]
 Norms = NDArray[np.float64]
 
-_READABLE: dict[torch.dtype, np.floating[Any]] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
+_READABLE: dict[torch.dtype, Number] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
 """Types that the kernel reads, and a number of each."""
 
 _PLAIN = (Tensor, nn.Parameter)
@@ -88,18 +88,6 @@ def _by_torch(tensors: Sequence[Tensor]) -> tuple[Norms, Counts]:
     return found, nonfinite
 
 
-def _as_pointer(_typing: Any, address: Any, like: Any) -> tuple[Any, Callable[..., Any]]:
-    """Return how an address, in compiled code, becomes a pointer to numbers of the type of `like`."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(like)(address, like), generate  # type: ignore[no-untyped-call] # not annotated
-
-
-_pointer: Callable[..., Any] = intrinsic(_as_pointer)
-
-
 # Compiled when it is imported, and summed in any order, as the kernels of `gradflow.probing.kernels` are.
 @njit(
     [f"void(intp[::1], intp[::1], {kind}, float64[::1], int64[::1])" for kind in ("float32", "float64")],
@@ -111,7 +99,7 @@ _pointer: Callable[..., Any] = intrinsic(_as_pointer)
 def _sum_squares(
     addresses: NDArray[np.intp],
     sizes: NDArray[np.intp],
-    like: np.floating[Any],
+    like: Number,
     squares: Norms,
     nonfinite: Counts,
 ) -> None:
@@ -125,7 +113,7 @@ def _sum_squares(
         nonfinite: of that shape; becomes how many elements are not finite, wherever a squared norm is not.
     """
     for index in prange(len(addresses)):
-        elements = carray(_pointer(addresses[index], like), (sizes[index],))
+        elements = carray(pointer(addresses[index], like), (sizes[index],))
         together = 0.0
         for place in range(len(elements)):
             element = np.float64(elements[place])

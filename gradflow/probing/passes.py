@@ -86,14 +86,24 @@ def run_passes(
     loss: Loss | None,
     bn: BatchNormMode,
     units: UnitSelection | None,
+    modules: Modules | None = None,
 ) -> Passes:
     """Run both passes with everything attached, and leave the model as it was.
+
+    Args:
+        model: the network; this and the next ones as for `probe`.
+        inputs: what it is called with.
+        targets: what its outputs are held against.
+        loss: of the two.
+        bn: how batch normalisation runs.
+        units: the units that are wanted.
+        modules: the model's `submodules`, if somebody has asked for them.
 
     Raises:
         ProbeError: if the batch is empty or there is no scalar loss with a gradient.
         NoResidualUnitError: if there is no unit.
     """
-    modules = submodules(model)
+    modules = submodules(model) if modules is None else modules
     batch, named = subject(model, inputs, modules)
 
     def run(*, in_place_of_engine: bool) -> Passes:

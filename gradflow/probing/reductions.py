@@ -23,10 +23,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.probing.kernels import Array, add_and_sum, sum_products, sum_squares
+from gradflow.probing.addresses import Number
+from gradflow.probing.kernels import Shape, add_and_sum, sum_products, sum_squares
 from gradflow.probing.pairs import Measured, MeasuredSquares, Pair, Squares, SummedPair, SummedSquares
 from gradflow.probing.tally import OF_ONE, OF_TWO, Rows, Tally, new_rows
 
@@ -36,8 +38,8 @@ _LONG = 2**16
 _PIECES = 16
 """Into so many pieces at most it is cut, whatever the threads: the sum is the same to the bit."""
 
-_QUICK = (torch.float32, torch.float64)
-"""Types in which sums over a block are right."""
+_QUICK: dict[torch.dtype, Number] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
+"""Types in which sums over a block are right, and a number of each."""
 
 
 class Reducer:
@@ -62,15 +64,15 @@ class Reducer:
 
     def pair(self, first: Tensor, second: Tensor) -> Measured:
         """Measure two tensors of one shape, and their sum if that costs nothing."""
-        arrays = self._arrays(first, second)
-        if arrays is None:
-            rows, others = self._rows(first), self._rows(second, first)
-            if not (_is_quick(rows) and others.dtype == rows.dtype):
-                return Pair(self.squares(first), self.squares(second), None, self.inner(first, second))
-            arrays = [rows.numpy(), others.numpy()]
-        rows_of_two = self._of_two.take(len(arrays[0]))
-        spoilt = sum_products(*arrays, rows_of_two.sums, rows_of_two.counts)
-        return SummedPair(rows_of_two, spoilt=spoilt > 0)
+        shape = self._shape(first, second)
+        if shape is None:
+            first, second = self._rows(first), self._rows(second, first)
+            shape = self._shape(first, second)
+        if shape is None:
+            return Pair(self.squares(first), self.squares(second), None, self.inner(first, second))
+        rows = self._of_two.take(shape[0])
+        spoilt = sum_products(first.data_ptr(), second.data_ptr(), shape, _QUICK[first.dtype], *rows.place)
+        return SummedPair(rows, spoilt=spoilt > 0)
 
     def add(
         self, first: Tensor, second: Tensor, reference: Tensor | None, *, in_place: bool = False
@@ -87,21 +89,17 @@ class Reducer:
             a + b, as torch adds them, and what was measured.
         """
         beside = second if reference is None else reference
-        arrays = self._arrays(first, second, beside)
-        if arrays is None:
+        shape = self._shape(first, second, beside)
+        if shape is None:
             pair = self.pair(first, second).read()
             with_reference = None if reference is None else self.inner(second, reference)
             total = second.add_(first) if in_place and first.dtype == second.dtype else first + second
             return total, replace(pair, total=self.squares(total), with_reference=with_reference)
-        a, b, r = arrays
-        total, t = second, b
-        if not in_place:
-            total = torch.empty_like(second)
-            made = self._arrays(total)
-            assert made is not None, "it lies in memory as the second does"
-            (t,) = made
-        rows = self._of_two.take(len(a))
-        spoilt = add_and_sum(a, b, r, t, rows.sums, rows.counts, in_place)
+        total = second if in_place else torch.empty_like(second)
+        assert total.stride() == second.stride(), "it lies in memory as the second does"
+        rows = self._of_two.take(shape[0])
+        at = first.data_ptr(), second.data_ptr(), beside.data_ptr(), total.data_ptr()
+        spoilt = add_and_sum(*at, shape, _QUICK[first.dtype], *rows.place, in_place)
         return total, SummedPair(rows, spoilt=spoilt > 0)
 
     def inner(self, first: Tensor, second: Tensor) -> Tensor:
@@ -112,39 +110,42 @@ class Reducer:
             second: another of its shape.
         """
         rows, others = self._rows(first), self._rows(second, first)
-        if not (_is_quick(rows) and others.dtype == rows.dtype):
+        shape = self._shape(rows, others)
+        if shape is None:
             return (rows.double() * others.double()).sum(1)
-        found = new_rows(len(rows), OF_TWO)
-        sum_products(rows.numpy(), others.numpy(), found.sums, found.counts)
+        found = new_rows(shape[0], OF_TWO)
+        sum_products(rows.data_ptr(), others.data_ptr(), shape, _QUICK[rows.dtype], *found.place)
         return SummedPair(found, spoilt=False).read().inner
 
     def _squares(self, value: Tensor, take: Callable[[int], Rows]) -> Squares | SummedSquares:
         """Measure ‖value‖² for each sample; `take` hands out rows for the sums."""
+        shape = self._shape(value)
+        if shape is None:
+            value = self._rows(value)
+            shape = self._shape(value)
         # On other devices every look at a value would wait for it, so all is done in float64.
-        if not _is_quick(value):
-            return _wide_squares(self._rows(value))
-        (array,) = self._arrays(value) or (self._rows(value).numpy(),)
-        samples, length = array.shape
+        if shape is None:
+            return _wide_squares(value)
+        samples, length = shape
         pieces = math.gcd(length, _PIECES) if samples == 1 and length > _LONG else 1
         rows = take(samples * pieces)
-        spoilt = sum_squares(array.reshape(samples * pieces, length // pieces), rows.sums, rows.counts)
+        cut = samples * pieces, length // pieces
+        spoilt = sum_squares(value.data_ptr(), cut, _QUICK[value.dtype], *rows.place)
         return SummedSquares(rows, samples, spoilt=spoilt > 0)
 
-    def _arrays(self, *values: Tensor) -> list[Array] | None:
-        """Return tensors as arrays (samples, elements) over the same memory, if kernels can read them.
+    def _shape(self, *values: Tensor) -> Shape | None:
+        """Return as what arrays (samples, elements) kernels can read tensors; None if they cannot.
 
-        They can if all lie in memory alike, without gaps, on the host.
+        They can if all lie in memory alike, without gaps, on the host. Of a class that is derived from
+        torch's nobody knows where its numbers are.
         """
         first = values[0]
         strides, dtype = first.stride(), first.dtype
-        for value in values[1:]:
-            if value.stride() != strides or value.dtype != dtype:
+        for value in values:
+            plain = type(value) is Tensor and value.is_cpu and not value.is_neg()
+            if not plain or value.stride() != strides or value.dtype != dtype:
                 return None
-        if not (_is_quick(first) and _is_dense(first.shape, strides)):
-            return None
-        samples, size = self._size(first)
-        order = _memory_order(first.shape, strides)
-        return [value.numpy().transpose(order).reshape(samples, size) for value in values]
+        return self._size(first) if dtype in _QUICK and _is_dense(first.shape, strides) else None
 
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.
@@ -168,11 +169,6 @@ def _wide_squares(rows: Tensor) -> Squares:
     norms = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
     # x − x is 0 where x is finite: half the readings and writings that asking for that takes.
     return Squares(norms.square(), torch.count_nonzero(rows - rows))
-
-
-def _is_quick(value: Tensor) -> bool:
-    """Whether sums in the tensor's own dtype will do, and may be looked at as soon as they are there."""
-    return value.is_cpu and value.dtype in _QUICK
 
 
 @lru_cache(maxsize=256)

@@ -33,6 +33,11 @@ class Rows(NamedTuple):
     stop: int
 
     @property
+    def place(self) -> tuple[Sums, Counts, int]:
+        """Where a kernel writes to: both arrays, and the first row."""
+        return self.all_sums, self.all_counts, self.start
+
+    @property
     def sums(self) -> Sums:
         """The sums, shape (rows, columns)."""
         return self.all_sums[self.start : self.stop]

@@ -43,22 +43,23 @@ def leaves_as_one(modules: Modules, tracer: UnitTracer, admits: Admits) -> Itera
         tracer: sees what goes into each of them and what comes out.
         admits: is asked before a batch normalisation runs.
     """
-    replaced: list[dict[str, Any]] = []
+    replaced: list[nn.Module] = []
+    inner: set[int] = set()  # of sequences, which take their place only where they do not run as one
     # Its replicas are given what stands in a module, and would run the module itself, on the wrong device.
     if not any(isinstance(module, nn.DataParallel) for _, module in modules):
         for _, module in modules:
-            own = vars(module)
-            if "forward" in own:
+            if id(module) in inner or "forward" in vars(module):
                 continue
             inside = [module] if _is_leaf(module) else [] if tracer.selects else _only_leaves_in(module)
             if inside:
-                own["forward"] = _AsOne(module, inside, tracer, admits)
-                replaced.append(own)
+                vars(module)["forward"] = _AsOne(module, inside, tracer, admits, replaced)
+                replaced.append(module)
+                inner.update(map(id, inside))
     try:
         yield
     finally:
-        for own in replaced:
-            own.pop("forward", None)
+        for module in replaced:
+            vars(module).pop("forward", None)
 
 
 def _is_leaf(module: nn.Module) -> bool:
@@ -94,16 +95,23 @@ class _AsOne:
         inside: the simple ones.
         tracer: as for `leaves_as_one`.
         admits: as for `leaves_as_one`.
+        replaced: is told of other modules whose `forward` it takes the place of.
     """
 
-    __slots__ = ("_admits", "_forward", "_is_sequence", "_module", "_norms", "_tracer", "_weights")
+    __slots__ = ("_admits", "_forward", "_inside", "_module", "_norms", "_replaced", "_tracer", "_weights")
 
     def __init__(
-        self, module: nn.Module, inside: list[nn.Module], tracer: UnitTracer, admits: Admits
+        self,
+        module: nn.Module,
+        inside: list[nn.Module],
+        tracer: UnitTracer,
+        admits: Admits,
+        replaced: list[nn.Module],
     ) -> None:
         self._module: Any = module
         self._forward = module.forward
-        self._is_sequence = inside[0] is not module
+        self._inside = inside if inside[0] is not module else []
+        self._replaced = replaced
         self._tracer = tracer
         self._admits = admits
         self._norms = [one for one in inside if isinstance(one, _BatchNorm)]
@@ -119,8 +127,11 @@ class _AsOne:
         tracer = self._tracer
         # In another thread, or beneath a mode of somebody else's, it is not ours to be left.
         alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer  # type: ignore[no-untyped-call]
-        if not alone or (self._is_sequence and tracer.follows) or not all(map(self._admits, self._norms)):
+        if not alone:
             return self._forward(*args, **kwargs)
+        if (self._inside and tracer.follows) or not all(map(self._admits, self._norms)):
+            self._take_apart()
+            return self._forward(*args)
         value = args[0]
         tracer.__exit__(None, None, None)  # type: ignore[no-untyped-call] # it sees attributes read, too
         try:
@@ -133,6 +144,13 @@ class _AsOne:
         finally:
             tracer.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it
         return result
+
+    def _take_apart(self) -> None:
+        """Have the modules of a sequence run as one each, where they do not all together."""
+        for module in self._inside:
+            if "forward" not in vars(module):
+                vars(module)["forward"] = _AsOne(module, [module], self._tracer, self._admits, self._replaced)
+                self._replaced.append(module)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Be the copy's own `forward` in a copy that the network makes of one of its modules."""

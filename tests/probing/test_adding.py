@@ -117,13 +117,13 @@ def test_kernels(dtype: torch.dtype, length: int) -> None:
     """The sums are those of float64, and the sum of two arrays has the bits of torch's."""
     generator = torch.Generator().manual_seed(length)
     a, b, r = (torch.randn(3, length, generator=generator, dtype=dtype) for _ in range(3))
-    t = torch.empty_like(a)
+    t, like = torch.empty_like(a), a.numpy().dtype.type(0)
     for in_place in (False, True):
         second = b.clone()
         total = second if in_place else t
         sums, counts = np.zeros((3, 5)), np.zeros((3, 3), dtype=np.int64)
-        arrays = (value.numpy() for value in (a, second, r, total))
-        assert add_and_sum(*arrays, sums, counts, in_place) == 0
+        at = (value.data_ptr() for value in (a, second, r, total))
+        assert add_and_sum(*at, (3, length), like, sums, counts, 0, in_place) == 0
         assert torch.equal(total, a + b)
         assert in_place or torch.equal(second, b)
         wide = [value.double() for value in (a, b, a + b)]
@@ -132,7 +132,7 @@ def test_kernels(dtype: torch.dtype, length: int) -> None:
         size = a.double().norm(dim=1) * b.double().norm(dim=1) + r.double().square().sum(1)
         assert float(((torch.from_numpy(sums.T) - torch.stack(expected)).abs() / size).max()) < 1e-6
     fewer = np.zeros((3, 5))
-    assert sum_products(a.numpy(), b.numpy(), fewer, counts) == 0
+    assert sum_products(a.data_ptr(), b.data_ptr(), (3, length), like, fewer, counts, 0) == 0
     assert np.allclose(fewer[:, :4], sums[:, :4], rtol=1e-6, atol=1e-6)
 
 

@@ -233,14 +233,15 @@ def test_the_kernel_s_sums_of_squares(rows: str, dtype: torch.dtype) -> None:
     """The kernel alone, against sums of fractions: right to 1e-6 in float32, to rounding in float64."""
     values = ROWS[rows].to(dtype)
     sums, counts = np.zeros((len(values), 1)), np.zeros((len(values), 1), dtype=np.int64)
-    assert sum_squares(values.numpy(), sums, counts) == 0
+    what = values.data_ptr(), tuple(values.shape), values.numpy().dtype.type(0)
+    assert sum_squares(*what, sums, counts, 0) == 0
     assert not counts.any()
     expected = [exact_squares(row) for row in values]
     assert sums[:, 0].tolist() == pytest.approx(
         expected, rel=2e-6 if dtype is torch.float32 else 1e-14, abs=0
     )
     again = np.zeros_like(sums)
-    sum_squares(values.numpy(), again, counts)
+    sum_squares(*what, again, counts, 0)
     assert np.array_equal(sums, again)
 
 
@@ -249,12 +250,13 @@ def test_the_kernel_counts_what_is_not_finite_row_by_row() -> None:
     values = noise(4, 5000)
     values[1, 4500] = math.nan
     values[3, :2] = math.inf
-    sums, counts = np.zeros((4, 1)), np.zeros((4, 1), dtype=np.int64)
-    assert sum_squares(values.numpy(), sums, counts) == 2
-    assert counts[:, 0].tolist() == [0, 1, 0, 2]
-    assert np.isnan(sums[1, 0])
-    assert np.isinf(sums[3, 0])
-    assert sums[[0, 2], 0].tolist() == pytest.approx([exact_squares(values[row]) for row in (0, 2)], rel=2e-6)
+    sums, counts = np.zeros((6, 1)), np.zeros((6, 1), dtype=np.int64)
+    assert sum_squares(values.data_ptr(), tuple(values.shape), np.float32(0), sums, counts, 2) == 2
+    assert counts[:, 0].tolist() == [0, 0, 0, 1, 0, 2]
+    assert sums[:2, 0].tolist() == [0, 0]  # somebody else's rows
+    assert np.isnan(sums[3, 0])
+    assert np.isinf(sums[5, 0])
+    assert sums[[2, 4], 0].tolist() == pytest.approx([exact_squares(values[row]) for row in (0, 2)], rel=2e-6)
 
 
 @pytest.mark.parametrize("length", [2**17, 2**17 + 1, 80_000])

@@ -1,0 +1,30 @@
+"""Arrays at known addresses, in compiled code.
+
+To hand a kernel an array, a tensor is made one, turned and reshaped, and taken apart again: a dozen calls,
+each of which takes microseconds in the middle of a pass, whose tensors have driven all else out of the
+processor's caches. Its address is one number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+Number = np.floating[Any]
+
+
+def _as_pointer(_typing: Any, address: Any, like: Any) -> tuple[Any, Callable[..., Any]]:
+    """Return how an address, in compiled code, becomes a pointer to numbers of the type of `like`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like)(address, like), generate  # type: ignore[no-untyped-call] # not annotated
+
+
+pointer: Callable[..., Any] = intrinsic(_as_pointer)
+"""In a kernel, ``carray(pointer(address, like), shape)`` is the array; `like` is a number of its type."""
