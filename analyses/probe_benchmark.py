@@ -8,6 +8,7 @@ turn, as medians with bootstrap intervals. Run it on a machine that does nothing
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # scripts are run by path, and s
 
 from benchmark.page import limits_table, made_by
 from benchmark.passes import command_peak, compare, compare_depths, peak_memory
+from benchmark.timing import ratio_over_processes
 from provenance import describe_machine, to_json, write_output
 
 NETWORK, BATCH = "preact164", 32
@@ -31,7 +33,10 @@ DEEP, DEEP_BATCH = "preact1001", 8
 
 
 @click.command()
-@click.option("--pairs", type=click.IntRange(min=3), default=40, show_default=True, help="Interleaved pairs.")
+@click.option(
+    "--pairs", type=click.IntRange(min=3), default=12, show_default=True, help="Interleaved, of a process."
+)
+@click.option("--processes", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option("--deep-pairs", type=click.IntRange(min=3), default=9, show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Fresh processes.")
 @click.option(
@@ -41,18 +46,30 @@ DEEP, DEEP_BATCH = "preact1001", 8
     show_default=True,
 )
 @click.option("--only-memory", type=click.Choice(["plain", "probed"]), hidden=True)
+@click.option("--only-time", is_flag=True, hidden=True)
 @click.option("--network", default=NETWORK, hidden=True)
 @click.option("--batch", default=BATCH, hidden=True)
 def main(
-    pairs: int, deep_pairs: int, repeats: int, out: Path, only_memory: str | None, network: str, batch: int
+    pairs: int,
+    processes: int,
+    deep_pairs: int,
+    repeats: int,
+    out: Path,
+    only_memory: str | None,
+    only_time: bool,
+    network: str,
+    batch: int,
 ) -> None:
     """Measure what a probe costs, and write figures and provenance to a folder."""
     if only_memory:
         print(peak_memory(only_memory, network, batch))
         return
+    if only_time:
+        print(json.dumps(compare("probe", network, batch, pairs)))
+        return
     # Memory comes first: a new process counts its parent's size at that moment as a peak of its own.
     found: dict[str, Any] = {"memory": _memory(repeats)}
-    found["time"] = compare("probe", NETWORK, BATCH, pairs)
+    found["time"] = _time(pairs, processes)
     found["depth"] = compare_depths("probe", (NETWORK, DEEP), DEEP_BATCH, deep_pairs)
     found["depth"]["command_peak_MiB"] = command_peak(
         ["probe", "--model", DEEP, "--batch-size", str(DEEP_BATCH)]
@@ -61,6 +78,35 @@ def main(
     found["provenance"] = describe_machine([Path(sys.argv[0]).name, *sys.argv[1:]])
     write_output(out, {"numbers.json": to_json(found), "README.md": _page(found).encode()})
     print(_page(found))
+
+
+def _time(pairs: int, processes: int) -> dict[str, Any]:
+    """Return what several processes, one after the other, find of the time."""
+    command = [sys.executable, __file__, "--only-time", f"--pairs={pairs}"]
+    each = [
+        json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        for _ in range(processes)
+    ]
+    ratios = [
+        [probed / plain for probed, plain in zip(one["probe_all_s"], one["plain_all_s"], strict=True)]
+        for one in each
+    ]
+    found = ratio_over_processes(ratios)
+    seconds = {
+        name: statistics.median(value for one in each for value in one[f"{name}_all_s"])
+        for name in ("plain", "probe")
+    }
+    return {
+        "network": NETWORK,
+        "batch": BATCH,
+        "processes": processes,
+        "pairs": pairs * processes,
+        **{f"{name}_s": value for name, value in seconds.items()},
+        "ratio": found.median,
+        "interval_95": [found.low, found.high],
+        "ratio_of_each_process": [one["ratio"] for one in each],
+        **{f"{name}_all_s": [one[f"{name}_all_s"] for one in each] for name in seconds},
+    }
 
 
 def _memory(repeats: int) -> dict[str, Any]:
@@ -132,7 +178,10 @@ def _page(found: dict[str, Any]) -> str:
         "A probe is one forward and one backward pass with everything attached that fills a record, the "
         "record's tables included. The plain pass is the same forward and backward pass with nothing "
         f"attached: {time_['plain_s']:.3f} s (median); a probe took {time_['probe_s']:.3f} s. Pairs were run "
-        "in turn in one process; the ratio is the median over pairs, the interval a bootstrap of it.\n\n"
+        f"in turn in {time_['processes']} processes, one after the other, since how a process's memory lies "
+        "makes all of its passes faster or slower: medians of single processes were "
+        f"{', '.join(f'{one:.3f}' for one in time_['ratio_of_each_process'])}. The ratio is the median over "
+        "all pairs, the interval a bootstrap of it that draws processes, and pairs of each.\n\n"
         f"{limits_table(rows)}\n\n"
         f"{made_by(found['provenance'])}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,25 @@ def in_turn(things: Mapping[str, Callable[[], object]], rounds: int) -> dict[str
             things[name]()
             times[name].append(time.perf_counter() - began)
     return times
+
+
+def ratio_over_processes(ratios: Sequence[Sequence[float]]) -> Ratio:
+    """Return the median of ratios that several processes have found.
+
+    How a process's memory lies makes all of its passes faster or slower, so pairs of one process are not
+    independent: processes are drawn, and pairs of each.
+
+    Args:
+        ratios: those of each process.
+    """
+    rng = np.random.default_rng(0)
+    found = [np.array(one) for one in ratios]
+    drawn = [
+        np.median(np.concatenate([rng.choice(found[index], len(found[index])) for index in indices]))
+        for indices in rng.integers(len(found), size=(9999, len(found)))
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Ratio(float(np.median(np.concatenate(found))), float(low), float(high))
 
 
 def ratio(numerator: list[float], denominator: list[float]) -> Ratio:
