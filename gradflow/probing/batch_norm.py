@@ -79,7 +79,7 @@ class BatchNormHandling:
             modules: of a network that is prepared.
         """
         tracking = [vars(module) for _, module in modules if type(module) in _TORCHS_OWN and module.training]
-        tracking = [own for own in tracking if own["track_running_stats"]]
+        tracking = [own for own in tracking if own.get("track_running_stats")]
         for own in tracking:
             own["track_running_stats"] = False
         try:
