@@ -95,9 +95,28 @@ def full_precision() -> Iterator[None]:
         nothing.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    settings = cudnn.allow_tf32, matmul.allow_tf32
+    try:
+        settings = cudnn.allow_tf32, matmul.allow_tf32
+    except RuntimeError:  # the process uses torch's newer settings, beside which it hides the older ones
+        with _full_precision_by_name():
+            yield
+        return
     cudnn.allow_tf32 = matmul.allow_tf32 = False
     try:
         yield
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = settings
+
+
+@contextmanager
+def _full_precision_by_name() -> Iterator[None]:
+    cudnn: Any = torch.backends.cudnn
+    kinds: list[Any] = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
+    settings = [kind.fp32_precision for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
+        yield
+    finally:
+        for kind, setting in zip(kinds, settings, strict=True):
+            kind.fp32_precision = setting

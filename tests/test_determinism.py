@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -73,6 +75,20 @@ def test_precision_is_full_inside_and_put_back(by_error: bool) -> None:
         assert matmul.allow_tf32
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def test_precision_is_full_where_the_newer_settings_are_in_use() -> None:
+    """torch hides its older settings beside them; they are put back, too."""
+    code = """
+import torch
+from gradflow.determinism import full_precision
+torch.backends.cuda.matmul.fp32_precision = "tf32"
+with full_precision():
+    assert torch.backends.cuda.matmul.fp32_precision == "ieee"
+    assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_random_state_survives_a_file(tmp_path: Path) -> None:

@@ -27,9 +27,6 @@ from gradflow.units.submodules import Modules, submodules
 BatchNormMode = Literal["batch", "running", "frozen"]
 MODES: tuple[BatchNormMode, ...] = ("batch", "running", "frozen")
 
-_TORCHS_OWN = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
-"""Of which it is known what they do with their statistics; a class derived from them may do anything."""
-
 
 class _Replacing(TorchFunctionMode):
     """Runs other functions in place of torch's, and does nothing else."""
@@ -68,25 +65,6 @@ class BatchNormHandling:
         training = self.mode != "running"
         if any(module.training is not training for _, module in modules or submodules(model)):
             model.train(training)
-
-    @contextmanager
-    def untracked(self, modules: Modules) -> Iterator[None]:
-        """Have no running statistics written while the context is open: they would have to be put back.
-
-        What torch's own batch normalisation computes in training does not depend on them.
-
-        Args:
-            modules: of a network that is prepared.
-        """
-        tracking = [vars(module) for _, module in modules if type(module) in _TORCHS_OWN and module.training]
-        tracking = [own for own in tracking if own.get("track_running_stats")]
-        for own in tracking:
-            own["track_running_stats"] = False
-        try:
-            yield
-        finally:
-            for own in tracking:
-                own["track_running_stats"] = True
 
     @property
     def overrides(self) -> dict[Callable[..., Any], Callable[..., Any]]:

@@ -60,6 +60,7 @@ def _is_readable(tensor: Tensor) -> bool:
         and tensor.layout is torch.strided
         and tensor.is_cpu
         and tensor.dtype in _READABLE
+        and (tensor.data_ptr() != 0 or not tensor.numel())
         and (tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last))
     )
 
@@ -78,6 +79,7 @@ def _by_torch(tensors: Sequence[Tensor]) -> tuple[Norms, Counts]:
     """Return norms and non-finite elements of tensors on one device."""
     # A gradient of an embedding may be sparse: only the rows that were looked up.
     tensors = [tensor.coalesce().values() if tensor.is_sparse else tensor for tensor in tensors]
+    tensors = [torch.view_as_real(one.resolve_conj()) if one.is_complex() else one for one in tensors]
     together = torch._foreach_norm(tensors, dtype=torch.float64)  # noqa: SLF001 - no public name
     found = torch.stack(together).cpu().numpy()
     nonfinite = np.zeros(len(tensors), dtype=np.int64)

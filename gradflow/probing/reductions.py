@@ -12,8 +12,8 @@ stand beside each other is had of one reading of both, by `gradflow.probing.kern
 Values whose squares leave the range of float32, or that are not finite, are found by
 their sum and measured again in float64, with the non-finite elements counted.
 
-On the host no measurement takes memory beside the few numbers that it finds, and those have their
-place before the pass begins (`gradflow.probing.tally`).
+On the host no measurement of a dense float32 or float64 tensor takes memory beside the few numbers that it
+finds, and those have their place before the pass begins (`gradflow.probing.tally`).
 """
 
 from __future__ import annotations
@@ -143,16 +143,19 @@ class Reducer:
         strides, dtype = first.stride(), first.dtype
         for value in values:
             plain = type(value) is Tensor and value.is_cpu and not value.is_neg()
-            if not plain or value.stride() != strides or value.dtype != dtype:
+            alike = value.shape == first.shape and value.stride() == strides and value.dtype == dtype
+            if not (plain and alike and value.data_ptr()):
                 return None
         return self._size(first) if dtype in _QUICK and _is_dense(first.shape, strides) else None
 
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.
 
-        A view of a dense tensor, a copy of another. Where a tensor lies unlike the one that it
-        is to be multiplied with, that is seen here and nowhere else.
+        A view of a dense tensor, a copy of another; complex numbers are two elements each. Where a tensor
+        lies unlike the one that it is to be multiplied with, that is seen here and nowhere else.
         """
+        if value.is_complex():
+            value, like = _as_real(value), None if like is None else _as_real(like)
         samples, size = self._size(value)
         if (like is None or like.stride() == value.stride()) and _is_dense(value.shape, value.stride()):
             return value.as_strided((samples, size), (size, 1))
@@ -163,6 +166,10 @@ class Reducer:
         """Return samples and elements of each."""
         samples = self.batch if value.ndim and len(value) == self.batch else 1
         return samples, value.numel() // samples
+
+
+def _as_real(value: Tensor) -> Tensor:
+    return torch.view_as_real(value.resolve_conj())
 
 
 def _wide_squares(rows: Tensor) -> Squares:

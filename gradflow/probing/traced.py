@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,9 +78,8 @@ def traced_forward(
     called_with, leaves = traceable(inputs)
     tracer.inputs = leaves
     modules = submodules(model) if modules is None else modules
-    with preserved_model(model, modules), preserved_random_state(), torch.enable_grad(), ExitStack() as stack:
+    with preserved_model(model, modules), preserved_random_state(), torch.enable_grad():
         handling.prepare(model, modules)
-        stack.enter_context(handling.untracked(modules))
         with (
             leaves_as_one(modules, tracer, handling.admits),
             watching(model, tracer, selected, modules=modules),

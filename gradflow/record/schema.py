@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -290,10 +289,10 @@ def from_columns(table: str, columns: Mapping[str, Any], keys: Mapping[str, Any]
         keys: the value of every row, by column; None for none.
 
     Raises:
-        RecordError: if there is a column that the schema does not declare.
+        RecordError: if there is a column that the schema does not declare, or a key is no whole number.
     """
     rows = len(next(iter(columns.values())))
-    given = {**{name: _repeated(value, rows) for name, value in keys.items()}, **columns}
+    given = {**{name: _repeated(name, value, rows) for name, value in keys.items()}, **columns}
     _refuse_undeclared(table, given)
     typed = (_typed(column, given.get(column.name), rows) for column in TABLES[table])
     frame = pd.DataFrame(dict(enumerate(typed)), index=pd.RangeIndex(rows), copy=False)
@@ -348,9 +347,19 @@ def stack(table: str, frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return conform(table, pd.concat(filled, ignore_index=True)) if filled else empty(table)
 
 
-def _repeated(whole: int | None, rows: int) -> Any:
-    """Return a column of one integer."""
-    return np.full(rows, np.nan) if whole is None else np.full(rows, index(whole), dtype=np.int64)
+def _repeated(name: str, value: Any, rows: int) -> Any:
+    """Return a column of one whole number.
+
+    Raises:
+        RecordError: if it is none, or takes more than 64 bits.
+    """
+    if value is None:
+        return np.full(rows, np.nan)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if not isinstance(value, (int, np.integer)) or not -(2**63) <= value < 2**63:
+        raise RecordError(f"{name} must be a whole number of 64 bits, not {value!r}")
+    return np.full(rows, value, dtype=np.int64)
 
 
 def _typed(column: Column, values: Any, rows: int) -> Any:

@@ -15,6 +15,7 @@ from types import MethodType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import module as everywhere
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.overrides import _get_current_function_mode
@@ -27,9 +28,6 @@ Admits = Callable[[_BatchNorm], bool]
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _COMPUTE_NOTHING = (nn.Identity, LazyModuleMixin, *_CONTAINERS)
-
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-"""Where a module keeps the hooks that somebody has attached to it."""
 
 
 @contextmanager
@@ -74,17 +72,22 @@ def _is_simple(kind: Any) -> bool:
 
 
 def _only_leaves_in(module: nn.Module) -> list[nn.Module]:
-    """Return what a sequence consists of, if that is nothing but simple modules without anybody's hooks."""
+    """Return what a sequence consists of, if that is nothing but simple modules."""
     if type(module) is not nn.Sequential:
         return []
     inside = list(module)
-    plain = all(_is_leaf(one) and not _is_hooked(one) and "forward" not in vars(one) for one in inside)
+    plain = all(_is_leaf(one) and "forward" not in vars(one) for one in inside)
     return inside if plain else []
 
 
 def _is_hooked(module: nn.Module) -> bool:
     own = vars(module)
-    return any(own[hooks] for hooks in _HOOKS)
+    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"])
+
+
+def _are_hooked_by_all() -> bool:
+    """Whether there are hooks on all modules of the process."""
+    return bool(everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks)  # noqa: SLF001 - no public name
 
 
 class _AsOne:
@@ -129,7 +132,10 @@ class _AsOne:
         alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer  # type: ignore[no-untyped-call]
         if not alone:
             return self._forward(*args, **kwargs)
-        if (self._inside and tracer.follows) or not all(map(self._admits, self._norms)):
+        apart = self._inside and (
+            tracer.follows or _are_hooked_by_all() or any(map(_is_hooked, self._inside))
+        )
+        if apart or not all(map(self._admits, self._norms)):
             self._take_apart()
             return self._forward(*args)
         value = args[0]
@@ -139,7 +145,7 @@ class _AsOne:
             version = value._version if made_by is not None else 0  # noqa: SLF001 - documented
             result = self._forward(value)
             if made_by is not None and value is not result and value._version != version:  # noqa: SLF001 - as above
-                made_by = None  # it was changed in place first, and it is the changed one that was used then
+                made_by = value.grad_fn  # it was changed in place first, and the changed one was used then
             tracer.saw_module(value, made_by, self._weights, result)
         finally:
             tracer.__enter__()  # type: ignore[no-untyped-call] # torch does not annotate it

@@ -56,21 +56,28 @@ class _Copies:
         self._others: list[Tensor] = []
         for buffer in buffers:
             # On other devices every look at a value would wait for it.
-            small = type(buffer) is Tensor and buffer.is_cpu and buffer.numel() <= _SMALL
-            group = alike[buffer.shape, buffer.dtype, buffer.layout] if small else self._others
-            group.append(buffer)
+            plain = type(buffer) is Tensor and buffer.layout is torch.strided and not buffer.is_quantized
+            small = plain and buffer.is_cpu and buffer.numel() <= _SMALL
+            group = alike[buffer.shape, buffer.dtype] if small else self._others
+            group.append(buffer.detach())  # which stays what it is where forward resizes the buffer
         with torch.no_grad():
             self._together = [(group, torch.stack(group)) for group in alike.values()]
             self._copies = [buffer.clone() for buffer in self._others]
 
-    @torch.inference_mode()  # outside of which buffers that were made in it cannot be written to
     def restore(self) -> None:
         """Write into the buffers what they held."""
         for group, saved in self._together:
             if not torch.equal(_bits(torch.stack(group)), _bits(saved)):
-                torch._foreach_copy_(group, list(saved))
-        if self._others:
-            torch._foreach_copy_(self._others, self._copies)
+                for buffer, copy in zip(group, saved, strict=True):
+                    _write(buffer, copy)
+        for buffer, copy in zip(self._others, self._copies, strict=True):
+            _write(buffer, copy)
+
+
+def _write(buffer: Tensor, content: Tensor) -> None:
+    # What was made in inference mode cannot be written to outside of it.
+    with torch.inference_mode() if buffer.is_inference() else torch.no_grad():
+        buffer.copy_(content)
 
 
 def _bits(value: Tensor) -> Tensor:

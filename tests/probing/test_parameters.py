@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from small_networks import WIDTH, labels, rows
+from torch import Tensor, nn
 
+from gradflow.probing import probe
 from gradflow.probing.parameters import parameter_columns
 
 
@@ -81,3 +83,21 @@ def test_parameters_of_several_kinds_keep_their_places() -> None:
     assert columns["grad_norm"].tolist() == pytest.approx([*none, 25.0, *none, *none], nan_ok=True)
     assert columns["nonfinite"].tolist() == [0, 2, 0, 0, 0, 1, 0]
     assert columns["numel"].tolist() == [2, 3, 2, 0, 2, 2, 2]
+
+
+def test_complex_weights() -> None:
+    """A network in the frequency domain has complex weights, whose norm is that of their parts."""
+
+    class Fourier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem = nn.Linear(WIDTH, WIDTH)
+            self.weight = nn.Parameter(torch.ones(WIDTH // 2 + 1, dtype=torch.complex64) * (3 + 4j))
+            self.head = nn.Linear(WIDTH, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            return self.head(x + torch.fft.irfft(torch.fft.rfft(x) * self.weight, WIDTH))
+
+    parameters = probe(Fourier(), rows(), labels()).parameters.set_index("name")
+    assert parameters.loc["weight", "norm"] == pytest.approx(5 * (WIDTH // 2 + 1) ** 0.5)

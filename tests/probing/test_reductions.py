@@ -316,3 +316,19 @@ def test_zero_by_infinity_is_no_number_and_no_warning() -> None:
     first[1] = second[1] = 2.0
     assert Reducer(2).inner(first, second).isnan().tolist() == [True, False]
     assert Reducer(2).inner(first, second)[1] == 24
+
+
+def test_complex_values_are_pairs_of_numbers() -> None:
+    """‖z‖² is that of its real and imaginary parts, conjugated or not, and ⟨z, w⟩ is Re Σ z̄ w."""
+    generator = torch.Generator().manual_seed(0)
+    z, w = (torch.randn(3, 5, generator=generator, dtype=torch.complex128) for _ in range(2))
+    reducer = Reducer(3)
+    assert reducer.squares(z.conj()).per_sample.tolist() == pytest.approx(z.abs().square().sum(1).tolist())
+    expected = (z.conj() * w).real.sum(1).tolist()
+    assert reducer.pair(z, w).read().inner.tolist() == pytest.approx(expected)
+
+
+def test_tensors_without_memory() -> None:
+    """Zeros that torch keeps no memory for, and tensors of no element, are no reason to read any."""
+    assert Reducer(4).squares(torch._efficientzerotensor((4, 3))).per_sample.tolist() == [0] * 4
+    assert Reducer(4).squares(torch.zeros(4, 0)).per_sample.tolist() == [0] * 4
