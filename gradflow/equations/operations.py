@@ -23,7 +23,7 @@ Factor = float | Tensor
 """What an elementwise map multiplies by: a constant, or a tensor of the value's shape."""
 
 BATCH_NORMALISATION = ("NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm")
-"""One function, by whichever library a device has it from."""
+"""One function, by whichever library a device has it from; others do not keep whether it was in training."""
 
 UNCHANGED_BY = {"Clone", "Alias", "BackwardHookFunction"}
 """Nodes that hand on the value that they were given."""

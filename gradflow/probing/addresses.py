@@ -11,10 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numba import types
 from numba.extending import intrinsic
 
 Number = np.floating[Any]
+
+READABLE: dict[torch.dtype, Number] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
+"""Types that kernels are compiled for, and a number of each."""
 
 
 def _as_pointer(_typing: Any, address: Any, like: Any) -> tuple[Any, Callable[..., Any]]:

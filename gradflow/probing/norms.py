@@ -20,13 +20,10 @@ from numba import carray, njit, prange  # type: ignore[attr-defined] # numba doe
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from gradflow.probing.addresses import Number, pointer
+from gradflow.probing.addresses import READABLE, Number, pointer
 
 Counts = NDArray[np.int64]
 Norms = NDArray[np.float64]
-
-_READABLE: dict[torch.dtype, Number] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
-"""Types that the kernel reads, and a number of each."""
 
 _PLAIN = (Tensor, nn.Parameter)
 """Of a class that is derived from these nobody knows where its numbers are, or what they mean."""
@@ -59,7 +56,7 @@ def _is_readable(tensor: Tensor) -> bool:
         type(tensor) in _PLAIN
         and tensor.layout is torch.strided
         and tensor.is_cpu
-        and tensor.dtype in _READABLE
+        and tensor.dtype in READABLE
         and (tensor.data_ptr() != 0 or not tensor.numel())
         and (tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last))
     )
@@ -70,7 +67,7 @@ def _by_kernel(tensors: Sequence[Tensor]) -> tuple[Norms, Counts]:
     addresses = np.fromiter(map(Tensor.data_ptr, tensors), np.intp, len(tensors))
     sizes = np.fromiter(map(Tensor.numel, tensors), np.intp, len(tensors))
     squares, nonfinite = np.empty(len(tensors)), np.empty(len(tensors), dtype=np.int64)
-    _sum_squares(addresses, sizes, _READABLE[tensors[0].dtype], squares, nonfinite)
+    _sum_squares(addresses, sizes, READABLE[tensors[0].dtype], squares, nonfinite)
     return np.sqrt(squares), nonfinite
 
 

@@ -23,11 +23,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache, partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gradflow.probing.addresses import Number
+from gradflow.probing.addresses import READABLE
 from gradflow.probing.kernels import Shape, add_and_sum, sum_products, sum_squares
 from gradflow.probing.pairs import Measured, MeasuredSquares, Pair, Squares, SummedPair, SummedSquares
 from gradflow.probing.tally import OF_ONE, OF_TWO, Rows, Tally, new_rows
@@ -37,9 +36,6 @@ _LONG = 2**16
 
 _PIECES = 16
 """Into so many pieces at most it is cut, whatever the threads: the sum is the same to the bit."""
-
-_QUICK: dict[torch.dtype, Number] = {torch.float32: np.float32(0), torch.float64: np.float64(0)}
-"""Types in which sums over a block are right, and a number of each."""
 
 
 class Reducer:
@@ -71,7 +67,7 @@ class Reducer:
         if shape is None:
             return Pair(self.squares(first), self.squares(second), None, self.inner(first, second))
         rows = self._of_two.take(shape[0])
-        spoilt = sum_products(first.data_ptr(), second.data_ptr(), shape, _QUICK[first.dtype], *rows.place)
+        spoilt = sum_products(first.data_ptr(), second.data_ptr(), shape, READABLE[first.dtype], *rows.place)
         return SummedPair(rows, spoilt=spoilt > 0)
 
     def add(
@@ -99,7 +95,7 @@ class Reducer:
         assert total.stride() == second.stride(), "it lies in memory as the second does"
         rows = self._of_two.take(shape[0])
         at = first.data_ptr(), second.data_ptr(), beside.data_ptr(), total.data_ptr()
-        spoilt = add_and_sum(*at, shape, _QUICK[first.dtype], *rows.place, in_place)
+        spoilt = add_and_sum(*at, shape, READABLE[first.dtype], *rows.place, in_place)
         return total, SummedPair(rows, spoilt=spoilt > 0)
 
     def inner(self, first: Tensor, second: Tensor) -> Tensor:
@@ -114,7 +110,7 @@ class Reducer:
         if shape is None:
             return (rows.double() * others.double()).sum(1)
         found = new_rows(shape[0], OF_TWO)
-        sum_products(rows.data_ptr(), others.data_ptr(), shape, _QUICK[rows.dtype], *found.place)
+        sum_products(rows.data_ptr(), others.data_ptr(), shape, READABLE[rows.dtype], *found.place)
         return SummedPair(found, spoilt=False).read().inner
 
     def _squares(self, value: Tensor, take: Callable[[int], Rows]) -> Squares | SummedSquares:
@@ -130,7 +126,7 @@ class Reducer:
         pieces = math.gcd(length, _PIECES) if samples == 1 and length > _LONG else 1
         rows = take(samples * pieces)
         cut = samples * pieces, length // pieces
-        spoilt = sum_squares(value.data_ptr(), cut, _QUICK[value.dtype], *rows.place)
+        spoilt = sum_squares(value.data_ptr(), cut, READABLE[value.dtype], *rows.place)
         return SummedSquares(rows, samples, spoilt=spoilt > 0)
 
     def _shape(self, *values: Tensor) -> Shape | None:
@@ -146,7 +142,7 @@ class Reducer:
             alike = value.shape == first.shape and value.stride() == strides and value.dtype == dtype
             if not (plain and alike and value.data_ptr()):
                 return None
-        return self._size(first) if dtype in _QUICK and _is_dense(first.shape, strides) else None
+        return self._size(first) if dtype in READABLE and _is_dense(first.shape, strides) else None
 
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.

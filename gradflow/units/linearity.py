@@ -13,9 +13,18 @@ from collections.abc import Collection, Iterable
 
 from torch.autograd.graph import Node
 
-from gradflow.units.operations import BORDERS, DROPOUT, LAYOUT, PADDING, PROJECTION, SCALING, operation
+from gradflow.units.operations import (
+    BORDERS,
+    DROPOUT,
+    LAYOUT,
+    NORMALISATION,
+    PADDING,
+    PROJECTION,
+    SCALING,
+    operation,
+)
 
-_BATCH_NORMALISATION = {"NativeBatchNorm", "CudnnBatchNorm", "MiopenBatchNorm", "BatchNormWithUpdate"}
+_BATCH_NORMALISATION = {name for name, word in NORMALISATION.items() if word == "batch_norm"}
 """With its statistics held it scales and shifts, and a convolution takes it up; others do not."""
 
 _SUMS = {"Add", "Sub", "Rsub", "Neg", "Sum", "Mean", "Cumsum"}

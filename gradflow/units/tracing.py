@@ -148,7 +148,7 @@ class UnitTracer(TorchFunctionMode):
 
         Args:
             value: what went into it.
-            made_by: where that came from before it ran; None if it did not stay what it was.
+            made_by: where that came from when it was used; None if it has no history.
             weights: those of the module.
             result: what came out.
         """
