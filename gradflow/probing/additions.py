@@ -7,7 +7,6 @@ from types import MethodWrapperType
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from gradflow.probing.batch_norm import BatchNormHandling
@@ -23,6 +22,8 @@ class CountingTracer(UnitTracer):
         additions: for each residual unit the number of its addition, and which operand is F.
     """
 
+    puts_off = False
+
     def __init__(self, selected: Any, handling: BatchNormHandling) -> None:
         super().__init__(Bystander(), selected, handling.overrides)
         self.count = 0
@@ -35,11 +36,11 @@ class CountingTracer(UnitTracer):
         self.count += _is_addition(func, args, kwargs or {})
         return super().__torch_function__(func, types, args, kwargs)
 
-    def found(self, unit: TracedUnit, total: Tensor) -> None:
+    def found(self, unit: TracedUnit, seen: None) -> None:
         """Note the addition of a unit."""
         if unit.split is not None:
             self.additions[unit.index] = self.count, 1 - unit.split.shortcut_operand
-        super().found(unit, total)
+        super().found(unit, seen)
 
 
 class LeavingOut(TorchFunctionMode):

@@ -16,11 +16,11 @@ from gradflow.units.tracing import TracedUnit
 def find_dropped(unit: TracedUnit, batch: int) -> Tensor | None:
     """Return 1 for each sample of which F(x_l) is multiplied by 0 behind the branch's last weight, else 0.
 
-    To be asked as soon as y_l exists. Masks that differ within a sample, as those of ordinary dropout, are
+    To be asked in the forward pass. Masks that differ within a sample, as those of ordinary dropout, are
     not looked at.
 
     Args:
-        unit: the unit that ran last.
+        unit: the unit.
         batch: samples in the batch.
 
     Returns:
@@ -33,7 +33,7 @@ def find_dropped(unit: TracedUnit, batch: int) -> Tensor | None:
     factors = [node for node in branch_tail(unit) if is_by_constant(node)]
     if not factors:
         return dropped
-    if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:  # noqa: SLF001 - no public name
+    if unit.packed:
         return None
     for node in factors:
         factor = _constant(node)

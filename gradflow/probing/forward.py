@@ -9,7 +9,6 @@ from torch import Tensor
 from gradflow.probing.dropped import find_dropped
 from gradflow.probing.pairs import Measured, MeasuredSquares, PartOf, Squares
 from gradflow.probing.reductions import Reducer
-from gradflow.units.classification import Split
 from gradflow.units.graph import Port
 from gradflow.units.tracing import TracedUnit
 
@@ -51,31 +50,35 @@ class ForwardMeasures:
         self.reducer = reducer
         self._dropped: list[Tensor | None] = []
         self._known: dict[Port, MeasuredSquares] = {}
-        self._operands: list[tuple[Port | None, Measured | Squares]] = []
+        self._operands: list[Measured | Squares] = []
 
     def fork_value(self, port: Port, value: Tensor) -> None:
         """Measure a value that is used twice."""
         self._measure(port, value)
 
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Measure h(x_l) and F(x_l), and their sum, while both are what they are."""
-        if shortcut is None:
-            self._operands.append((None, self.reducer.squares(branch)))
-            return
-        pair = self.reducer.pair(shortcut, branch)
-        same = split.fork if split is not None and split.shortcut == "identity" else None
-        if same is not None and same not in self._known:
-            self._known[same] = PartOf(pair, "first")
-        self._operands.append((same, pair))
+    def operands(self, first: Tensor | None, second: Tensor) -> Measured | Squares:
+        """Measure both operands of an addition, and their sum, while they are what they are."""
+        return self.reducer.squares(second) if first is None else self.reducer.pair(first, second)
 
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Measure y_l, if its operands did not tell, before an in-place activation can change it."""
-        self._dropped.append(find_dropped(unit, self.reducer.batch))
-        pair = self._operands[unit.index][1]
-        if not isinstance(pair, Squares) and pair.has_total:
-            self._known[unit.total] = PartOf(pair, "total")
+    def total(self, port: Port, value: Tensor, seen: Measured | Squares) -> None:
+        """Measure a sum, if its operands did not tell, before an in-place activation can change it."""
+        if not isinstance(seen, Squares) and seen.has_total:
+            self._known.setdefault(port, PartOf(seen, "total"))
         else:
-            self._measure(unit.total, value)
+            self._measure(port, value)
+
+    def unit(self, unit: TracedUnit, seen: Measured | Squares) -> None:
+        """Note what was measured of a unit."""
+        self._dropped.append(find_dropped(unit, self.reducer.batch))
+        self._operands.append(seen)
+        if unit.shortcut == "identity" and not isinstance(seen, Squares):
+            self._known.setdefault(unit.fork, PartOf(seen, "second" if _is_second(unit) else "first"))
+
+    def no_unit(self, ports: tuple[Port, Port], seen: Measured | Squares) -> None:
+        """Note the operands as values that are used again."""
+        assert not isinstance(seen, Squares), "a named block is a unit"
+        self._known.setdefault(ports[0], PartOf(seen, "first"))
+        self._known.setdefault(ports[1], PartOf(seen, "second"))
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Measure f(y_l)."""
@@ -83,24 +86,19 @@ class ForwardMeasures:
 
     def of(self, units: list[TracedUnit]) -> list[UnitValues]:
         """Return what was read for each unit."""
-        return [self._values(unit, *read) for unit, read in zip(units, self._operands, strict=True)]
+        return [self._values(unit, seen) for unit, seen in zip(units, self._operands, strict=True)]
 
-    def _values(self, unit: TracedUnit, same: Port | None, operands: Measured | Squares) -> UnitValues:
-        """Return what was read for one unit.
-
-        Args:
-            unit: the unit.
-            same: its fork, if h(x_l) is x_l and measured as such.
-            operands: h(x_l) and F(x_l), or F(x_l) alone.
-        """
+    def _values(self, unit: TracedUnit, seen: Measured | Squares) -> UnitValues:
+        """Return what was read for one unit, of whose operands, or of whose F(x_l), `seen` is known."""
         total = self._at(unit.total)
         assert total is not None
         x, out, dropped = self._at(unit.fork), self._at(unit.out), self._dropped[unit.index]
-        if isinstance(operands, Squares):
-            return UnitValues(x, None, operands, total, out, None, dropped)
-        pair = operands.read()
-        shortcut = pair.first if same is None else self._at(same)
-        return UnitValues(x, shortcut, pair.second, total, out, pair.inner, dropped)
+        if isinstance(seen, Squares):
+            return UnitValues(x, None, seen, total, out, None, dropped)
+        pair = seen.read()
+        first, branch = (pair.second, pair.first) if _is_second(unit) else (pair.first, pair.second)
+        shortcut = x if unit.shortcut == "identity" else first
+        return UnitValues(x, shortcut, branch, total, out, pair.inner, dropped)
 
     def _at(self, port: Port) -> Squares | None:
         known = self._known.get(port)
@@ -109,3 +107,8 @@ class ForwardMeasures:
     def _measure(self, port: Port, value: Tensor) -> None:
         if port not in self._known:
             self._known[port] = self.reducer.sum_squares(value)
+
+
+def _is_second(unit: TracedUnit) -> bool:
+    """Whether h(x_l) is the second operand of the unit's addition."""
+    return unit.split is not None and unit.split.shortcut_operand == 1

@@ -25,6 +25,7 @@ from torch.autograd.graph import GradientEdge, Node
 
 from gradflow.probing.ownership import is_nobody_elses
 from gradflow.units.graph import Edge, Kind, Port, edges_into
+from gradflow.units.operations import operation
 from gradflow.units.tracing import TracedUnit
 
 Role = Literal["shortcut", "branch", "other", "mixed"]
@@ -141,7 +142,7 @@ class PartReader:
             for edge, output in into[unit.fork.node].items():
                 if output == unit.fork.output:
                     role = roles.get(edge, "other")
-                    self._consumers.setdefault(edge.consumer, []).append((edge.index, unit.index, role))
+                    self._consumers.setdefault(edge.consumer, []).append((edge.operand, unit.index, role))
                     self.places[unit.index].awaited += 1
         for places in self._forks.values():
             # Where two units fork at one value, the parts of each are only some of its gradient's.
@@ -158,12 +159,14 @@ class PartReader:
     def hooked(self, listener: Listener) -> Iterator[None]:
         """Have all hooks in place while the context is open, and none after it."""
         with ExitStack() as stack:
+            for consumer, inputs in self._consumers.items():
+                # An addition hands on what arrives as it is, so that one hook can see both.
+                outputs = self._watched.pop(consumer, ()) if operation(consumer) == "Add" else ()
+                passes = partial(self._passes, listener, inputs, outputs)
+                stack.callback(consumer.register_hook(passes).remove)
             for node, outputs in self._watched.items():
                 hook = partial(self._arrives, listener, outputs)
                 stack.callback(node.register_prehook(hook).remove)
-            for consumer, inputs in self._consumers.items():
-                passes = partial(self._passes, listener, inputs)
-                stack.callback(consumer.register_hook(passes).remove)
             self._watched, self._consumers = {}, {}
             yield
         for place in self.places:
@@ -204,10 +207,18 @@ class PartReader:
         self,
         listener: Listener,
         inputs: list[tuple[int, int, Role]],
+        outputs: Sequence[tuple[int, int]],
         grad_inputs: tuple[Tensor | None, ...],
         grad_outputs: tuple[Tensor | None, ...],
     ) -> tuple[Tensor | None, ...] | None:
         """Keep the part of a fork's gradient that has just been computed.
+
+        Args:
+            listener: is told when all parts are there.
+            inputs: at which of its inputs the node reads forks, of which units, and what flows there.
+            outputs: as for `_arrives`, if that is to be told of this node, too.
+            grad_inputs: what the node has computed.
+            grad_outputs: of what.
 
         Returns:
             what is handed on in place of `grad_inputs`; None if that is they themselves.
@@ -215,6 +226,8 @@ class PartReader:
         Raises:
             UnaddableError: if the parts cannot be added here.
         """
+        if outputs:
+            self._arrives(listener, outputs, grad_outputs)
         above = _without_history(grad_outputs[0]) if len(grad_outputs) == 1 else None
         handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:
@@ -237,9 +250,15 @@ class PartReader:
         return None if handed_on is None else tuple(handed_on)
 
     def _arrives(
-        self, listener: Listener, outputs: list[tuple[int, int]], grad_outputs: tuple[Tensor | None, ...]
+        self, listener: Listener, outputs: Sequence[tuple[int, int]], grad_outputs: tuple[Tensor | None, ...]
     ) -> None:
-        """Hand on the whole gradient at a node, and at a fork what it is the sum of."""
+        """Hand on the whole gradient at a node, and at a fork what it is the sum of.
+
+        Args:
+            listener: is told.
+            outputs: which of the node's outputs are ports, and of what number.
+            grad_outputs: what has arrived at the node.
+        """
         for output, port in outputs:
             gradient = _without_history(grad_outputs[output])
             if gradient is None:

@@ -150,6 +150,7 @@ class Reducer:
         A view of a dense tensor, a copy of another; complex numbers are two elements each. Where a tensor
         lies unlike the one that it is to be multiplied with, that is seen here and nowhere else.
         """
+        value = value.detach()
         if value.is_complex():
             value, like = _as_real(value), None if like is None else _as_real(like)
         samples, size = self._size(value)

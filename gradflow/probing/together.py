@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from gradflow.probing.parts import Listener, Parts, Place
-from gradflow.units.classification import Split
 from gradflow.units.graph import Port
 from gradflow.units.tracing import Observer, TracedUnit
 
@@ -21,15 +22,24 @@ class Observers:
         for observer in self._observers:
             observer.fork_value(port, value)
 
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Show all of them an addition's operands."""
-        for observer in self._observers:
-            observer.operands(split, shortcut, branch)
+    def operands(self, first: Tensor | None, second: Tensor) -> list[Any]:
+        """Show all of them an addition's operands; return what each wants to be handed."""
+        return [observer.operands(first, second) for observer in self._observers]
 
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Show all of them y_l."""
-        for observer in self._observers:
-            observer.total(unit, value)
+    def total(self, port: Port, value: Tensor, seen: list[Any]) -> None:
+        """Show all of them a sum."""
+        for observer, its_own in zip(self._observers, seen, strict=True):
+            observer.total(port, value, its_own)
+
+    def unit(self, unit: TracedUnit, seen: list[Any]) -> None:
+        """Tell all of them of a unit."""
+        for observer, its_own in zip(self._observers, seen, strict=True):
+            observer.unit(unit, its_own)
+
+    def no_unit(self, ports: tuple[Port, Port], seen: list[Any]) -> None:
+        """Tell all of them that an addition is no unit's."""
+        for observer, its_own in zip(self._observers, seen, strict=True):
+            observer.no_unit(ports, its_own)
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Show all of them f(y_l)."""

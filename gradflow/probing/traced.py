@@ -15,7 +15,6 @@ from gradflow.probing.batch_norm import BatchNormHandling, BatchNormMode
 from gradflow.probing.loss import Loss, evaluate_loss
 from gradflow.units import Inputs, UnitSelection
 from gradflow.units.calling import call_model, traceable
-from gradflow.units.classification import Split
 from gradflow.units.finding import require_units, selector
 from gradflow.units.graph import Port
 from gradflow.units.leaves import leaves_as_one
@@ -120,29 +119,40 @@ class ValueKeeper:
         """Keep a value that is used twice."""
         self._keep(port, value)
 
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """Keep F(x_l) and h(x_l), which is x_l where the shortcut is the identity."""
-        self.branches.append(self._kept(branch))
-        h = None
-        if shortcut is not None:
-            identity = split is not None and split.shortcut == "identity"
-            h = self._keep(split.fork, shortcut) if split and identity else self._kept(shortcut)
-        self.shortcuts.append(h)
+    def operands(self, first: Tensor | None, second: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Keep what is to be added."""
+        return None if first is None else self._kept(first), self._kept(second)
 
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """Keep y_l."""
-        self._keep(unit.total, value)
+    def total(self, port: Port, value: Tensor, seen: tuple[Tensor | None, Tensor]) -> None:
+        """Keep the sum."""
+        self._keep(port, value)
+
+    def unit(self, unit: TracedUnit, seen: tuple[Tensor | None, Tensor]) -> None:
+        """Note which of the operands are F(x_l) and h(x_l), which is x_l where h is the identity."""
+        first, second = seen
+        shortcut, branch = (second, first) if unit.split and unit.split.shortcut_operand else (first, second)
+        assert branch is not None, "only a named block has one value, the second"
+        if shortcut is not None and unit.shortcut == "identity":
+            shortcut = self.values.setdefault(unit.fork, shortcut)
+        self.branches.append(branch)
+        self.shortcuts.append(shortcut)
+
+    def no_unit(self, ports: tuple[Port, Port], seen: tuple[Tensor | None, Tensor]) -> None:
+        """Keep the operands as values that are used again."""
+        for port, value in zip(ports, seen, strict=True):
+            if value is not None:
+                self.values.setdefault(port, value)
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Keep f(y_l)."""
         self._keep(port, value)
 
-    def _keep(self, port: Port, value: Tensor) -> Tensor:
+    def _keep(self, port: Port, value: Tensor) -> None:
         if port not in self.values:
             self.values[port] = self._kept(value)
-        return self.values[port]
 
     def _kept(self, value: Tensor) -> Tensor:
+        value = value.detach()
         if self._copying:
             return value.clone()
         self._versions.append((value, value._version))  # noqa: SLF001 - as above

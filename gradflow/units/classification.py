@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, Walk
+from gradflow.units.fork import BOTH, FIRST, SECOND, Walk
+from gradflow.units.graph import Edge, Port
 from gradflow.units.lookalikes import (
     why_no_branch,
     why_no_fork,
@@ -49,7 +50,7 @@ NO_PARAMETERS = "neither operand passes parameters of its own between the additi
 __all__ = ["NO_PARAMETERS", "Split", "function_name", "operation", "split_addition"]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Split:
     """An addition told apart: which operand is the shortcut, and what each one holds.
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, FIRST, SECOND, Walk, find_fork, is_leaf, order
+from gradflow.units.fork import BOTH, FIRST, SECOND, Walk, find_fork
+from gradflow.units.graph import is_leaf, order
 from gradflow.units.linearity import nonlinear
 from gradflow.units.operations import projections, words_for
 from gradflow.units.traced_unit import TracedUnit

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch.autograd.graph import Node
 
-from gradflow.units.graph import BOTH, FIRST, Walk, is_leaf
+from gradflow.units.fork import BOTH, FIRST, Walk
+from gradflow.units.graph import is_leaf
 from gradflow.units.linearity import nonlinear
 from gradflow.units.naming import ParameterNames
 from gradflow.units.operations import (

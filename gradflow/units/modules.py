@@ -57,8 +57,9 @@ def watching(
                 after = module.register_forward_hook(running.leave, always_call=True)
                 stack.callback(after.remove)
         stack.enter_context(noticing_hidden_code(tracer.note_scripted))
-        stack.enter_context(tracer)
-        yield
+        with tracer:
+            yield
+        tracer.settle()
 
 
 def _may_add(module: nn.Module) -> bool:
@@ -116,7 +117,7 @@ class _Block:
         self._fork = Port.of(value) if value is not None else None
         self._units_before = len(self._tracer.units)
         if value is not None and self._fork is not None:
-            self._tracer.observer.fork_value(self._fork, value.detach())
+            self._tracer.observer.fork_value(self._fork, value)
 
     def ends(self, module: nn.Module, output: Any) -> None:
         fork, self._fork = self._fork, None
@@ -133,7 +134,8 @@ class _Block:
             reason = "it was named, but its output does not depend on its input"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
             return
-        self._tracer.observer.operands(None, None, value.detach())
+        seen = self._tracer.observer.operands(None, value)
+        self._tracer.observer.total(total, value, seen)
         unit = TracedUnit(
             index=len(self._tracer.units),
             name=self._name,
@@ -147,7 +149,7 @@ class _Block:
             branch_parameters=tuple(module.parameters()),
             shortcut_parameters=(),
         )
-        self._tracer.found(unit, value)
+        self._tracer.found(unit, seen)
 
 
 def first_tensor(values: list[Any]) -> Tensor | None:

@@ -68,16 +68,15 @@ class _Copies:
         """Write into the buffers what they held."""
         for group, saved in self._together:
             if not torch.equal(_bits(torch.stack(group)), _bits(saved)):
-                for buffer, copy in zip(group, saved, strict=True):
-                    _write(buffer, copy)
+                _write(group, list(saved))
         for buffer, copy in zip(self._others, self._copies, strict=True):
-            _write(buffer, copy)
+            _write([buffer], [copy])
 
 
-def _write(buffer: Tensor, content: Tensor) -> None:
+def _write(buffers: list[Tensor], contents: list[Tensor]) -> None:
     # What was made in inference mode cannot be written to outside of it.
-    with torch.inference_mode() if buffer.is_inference() else torch.no_grad():
-        buffer.copy_(content)
+    with torch.inference_mode() if any(map(torch.is_inference, buffers)) else torch.no_grad():
+        torch._foreach_copy_(buffers, contents)
 
 
 def _bits(value: Tensor) -> Tensor:

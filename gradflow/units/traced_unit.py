@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class TracedUnit:
         branch_parameters: leaves of the branch.
         shortcut_parameters: leaves of the shortcut.
         where: Python module and line of the addition; empty for a named block.
+        packed: whether values that its nodes keep have been put elsewhere, as activation checkpointing does.
     """
 
     index: int
@@ -47,6 +48,7 @@ class TracedUnit:
     shortcut_parameters: tuple[Tensor, ...]
     post_activation: str = "identity"
     where: str = ""
+    packed: bool = False
     out: Port = field(init=False)
 
     def __post_init__(self) -> None:
@@ -95,16 +97,30 @@ class PassedOver:
 
 
 class Observer(Protocol):
-    """What may be done with the values of a forward pass while they exist."""
+    """What may be done with the values of a forward pass while they exist.
+
+    The values have a history, which an observer that computes with them must leave aside. Which additions are
+    units' may be told some time after they were seen, in their order.
+    """
 
     def fork_value(self, port: Port, value: Tensor) -> None:
         """See a value that is used a second time: it may turn out to be a fork."""
 
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
-        """See h(x_l) (None for a named block) and F(x_l), before the addition."""
+    def operands(self, first: Tensor | None, second: Tensor) -> Any:
+        """See what is to be added, before the addition; for a named block None and F(x_l).
 
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
-        """See y_l."""
+        Returns:
+            whatever the observer wants to be handed when more is known of this addition.
+        """
+
+    def total(self, port: Port, value: Tensor, seen: Any) -> None:
+        """See the sum of the operands of which `seen` is known."""
+
+    def unit(self, unit: TracedUnit, seen: Any) -> None:
+        """Learn that an addition, or a named block, is a unit."""
+
+    def no_unit(self, ports: tuple[Port, Port], seen: Any) -> None:
+        """Learn that an addition whose operands were seen is none; they may be forks all the same."""
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """See f(y_l), where f is what it was in the unit before."""
@@ -116,11 +132,17 @@ class Bystander:
     def fork_value(self, port: Port, value: Tensor) -> None:
         """Ignore the value."""
 
-    def operands(self, split: Split | None, shortcut: Tensor | None, branch: Tensor) -> None:
+    def operands(self, first: Tensor | None, second: Tensor) -> None:
         """Ignore the values."""
 
-    def total(self, unit: TracedUnit, value: Tensor) -> None:
+    def total(self, port: Port, value: Tensor, seen: None) -> None:
         """Ignore the value."""
+
+    def unit(self, unit: TracedUnit, seen: None) -> None:
+        """Ignore the unit."""
+
+    def no_unit(self, ports: tuple[Port, Port], seen: None) -> None:
+        """Ignore the addition."""
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Ignore the value."""

@@ -6,13 +6,17 @@ two tensors of one shape that both have a history, the autograd graph tells whet
 is a residual unit's (`classification`). What is to be done with the values is an
 observer's business: finding units needs none of them, probing measures them on the spot,
 before an in-place operation can overwrite them.
+
+Python in the middle of a pass is several times slower than in a loop of its own, since the tensors of
+the pass have driven all else out of the processor's caches. So an addition to the sum of the one before,
+which is hardly ever anything but the next unit's, is shown to the observer at once and told apart later.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MethodWrapperType
 from typing import Any
 
@@ -23,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from gradflow.units.classification import NO_PARAMETERS, Split, function_name, split_addition
 from gradflow.units.combining import (
+    ADDITIONS,
     COMBINATIONS,
     IN_PLACE,
     SUBTRACTIONS,
@@ -31,7 +36,8 @@ from gradflow.units.combining import (
     adds_number,
     summands,
 )
-from gradflow.units.graph import Port, Walk, between, find_fork
+from gradflow.units.fork import Walk, find_fork
+from gradflow.units.graph import Port, between
 from gradflow.units.hidden import REENTRANT, refuse_reentrant
 from gradflow.units.naming import ParameterNames
 from gradflow.units.operations import projections
@@ -54,6 +60,19 @@ _MACHINERY = ("gradflow.units.", "torch._", "torch.overrides", "torch.utils._")
 _SET_REQUIRES_GRAD = Tensor.requires_grad.__set__  # type: ignore[attr-defined] # a getset descriptor
 
 
+@dataclass(eq=False, slots=True)
+class _Addition:
+    """An addition that has been made and shown to the observer, and what has to be known of it."""
+
+    name: str
+    where: str
+    ports: tuple[Port, Port]
+    total: Port
+    shape: torch.Size
+    seen: Any
+    packed: bool = False
+
+
 class UnitTracer(TorchFunctionMode):
     """Finds the residual units of one forward pass.
 
@@ -69,7 +88,10 @@ class UnitTracer(TorchFunctionMode):
         inputs: the leaves that stand for the network's inputs, which are no parameters.
         names: of the network's parameters.
         unchanged: nodes of additions of the number 0, such as `sum` begins with.
+        puts_off: whether units may be found some time after their additions.
     """
+
+    puts_off = True
 
     def __init__(
         self,
@@ -93,6 +115,8 @@ class UnitTracer(TorchFunctionMode):
         self._weights = WeightUses()
         self._activation: list[str] = []
         self._followed: list[Node] | None = None
+        self._put_off: list[_Addition] = []
+        self._end: Port | None = None  # of the last unit, or of what may be one
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -140,8 +164,9 @@ class UnitTracer(TorchFunctionMode):
         """
         if _has_history(result):
             self._count_uses(used, result)
-            if self._followed and isinstance(result, Tensor):
-                self._follow_activation(self._followed, result)
+            followed = self._followed
+            if followed and isinstance(result, Tensor) and self._follow_activation(followed, _port(result)):
+                self.observer.out_value(self.units[-1].out, result)
 
     def saw_module(self, value: Any, made_by: Node | None, weights: Sequence[Tensor], result: Any) -> None:
         """Take notice of one of torch's own simple modules, or of a sequence, that has run as one operation.
@@ -161,8 +186,28 @@ class UnitTracer(TorchFunctionMode):
             if weights:
                 self._weights.note(weights, node)
 
-    def found(self, unit: TracedUnit, total: Tensor) -> None:
-        """Keep a unit, and learn from its fork what the unit before it does after its addition."""
+    def settle(self) -> None:
+        """Find the units among the additions that have been put off; to be called at the forward pass's end."""
+        waiting, self._put_off = self._put_off, []
+        for addition in waiting:
+            split = self._split(find_fork(*addition.ports))
+            if isinstance(split, Split):
+                self.found(_unit(len(self.units), addition, split), addition.seen)
+                continue
+            self.passed_over.append(PassedOver(addition.name, split, addition.where, tuple(addition.shape)))
+            for port in addition.ports:
+                self._uses[port] = self._uses.get(port, 0) + 1
+            self.observer.no_unit(addition.ports, addition.seen)
+            if self._followed:
+                self._follow_activation(self._followed, addition.total)
+
+    def found(self, unit: TracedUnit, seen: Any) -> None:
+        """Keep a unit, and learn from its fork what the unit before it does after its addition.
+
+        Args:
+            unit: the next one.
+            seen: what the observer said of its operands.
+        """
         if self.units:
             previous = self.units[-1]
             nodes, edges = between(previous.total, unit.fork)
@@ -173,7 +218,8 @@ class UnitTracer(TorchFunctionMode):
         self.units.append(unit)
         self._totals.add(unit.total.node)
         self._followed = [unit.total.node] if self._activation else None
-        self.observer.total(unit, total.detach())
+        self._end = unit.total
+        self.observer.unit(unit, seen)
 
     def forget_graph(self) -> None:
         """Drop what refers to the autograd graph beyond the units themselves."""
@@ -181,7 +227,7 @@ class UnitTracer(TorchFunctionMode):
         self._uses.clear()
         self.unchanged.clear()
         self._weights.clear()
-        self._followed = None
+        self._followed = self._end = None
 
     def _count_uses(self, used: list[tuple[Tensor, Node | None]], result: Any) -> None:
         """Count the uses of what went into an operation, and note those of weights."""
@@ -205,37 +251,52 @@ class UnitTracer(TorchFunctionMode):
         if uses == 1 and type(node).__name__ == REENTRANT:  # as its name(), which is made anew at each call
             refuse_reentrant()
         if uses == 2:
-            self.observer.fork_value(key, value.detach())
+            self.observer.fork_value(key, value)
 
-    def _follow_activation(self, followed: list[Node], result: Tensor) -> None:
-        """Show f(y_l) to the observer as soon as it exists, if f is what it was in the unit before.
+    def _follow_activation(self, followed: list[Node], made: Port) -> bool:
+        """Take notice of an operation that may belong to f, if f is what it was in the unit before.
 
         A network's last unit has no next unit at whose fork its x_{l+1} could be read.
+
+        Args:
+            followed: y_l's node and those of f so far.
+            made: what the operation made.
+
+        Returns:
+            whether that is f(y_l).
         """
-        node = result.grad_fn
-        if node is None or all(origin is not followed[-1] for origin, _ in node.next_functions):
-            return
+        node = made.node
+        if all(origin is not followed[-1] for origin, _ in node.next_functions):
+            return False
         if node.name() != self._activation[len(followed) - 1]:
             self._followed = None
-            return
+            return False
         followed.append(node)
-        if len(followed) > len(self._activation):
-            self._followed = None
-            unit = self.units[-1]
-            unit.out = Port(node, result.output_nr)
-            unit.post_activation = function_name(followed[1:])
-            self.observer.out_value(unit.out, result.detach())
+        if len(followed) <= len(self._activation):
+            return False
+        self._followed = None
+        self.units[-1].out = made
+        self.units[-1].post_activation = function_name(followed[1:])
+        return True
 
     def _add(
         self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], first: Tensor, second: Tensor
     ) -> Any:
         ports = _port(first), _port(second)
+        hides_operands = func in IN_PLACE and is_view(first)
+        packed = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # noqa: SLF001 - no public name
+        goes_on = self._end in ports and func in ADDITIONS and not kwargs and not hides_operands
+        if goes_on and self.puts_off and not self.selects and not packed:
+            addition, result = self._make(func, args, kwargs, ports, (first, second))
+            self._put_off.append(addition)
+            self._end, self._activation, self._followed = addition.total, [], None
+            return result
+        self.settle()
         name = self.running[-1] if self.running else ""
-        where = _line()
         negative = func in SUBTRACTIONS
         if self._selected is not None and not self._selected(name):
             split: Split | str = "it is not among the units that were asked for"
-        elif func in IN_PLACE and is_view(first):
+        elif hides_operands:
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
             walk = find_fork(*ports)
@@ -244,7 +305,7 @@ class UnitTracer(TorchFunctionMode):
                 split = _difference(split, walk)
         if isinstance(split, str):
             if not negative or split == _OTHER_DIFFERENCE:  # other differences nobody takes for a unit's
-                self.passed_over.append(PassedOver(name, split, where, tuple(first.shape)))
+                self.passed_over.append(PassedOver(name, split, _line(), tuple(first.shape)))
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
             self._count_uses(used, result)
@@ -253,26 +314,39 @@ class UnitTracer(TorchFunctionMode):
         if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":
             split = replace(split, shortcut="scaled")  # y = F + α x
             if ports[1] == split.fork:
-                self.observer.fork_value(split.fork, second.detach())
-        values = first.detach(), second.detach() if alpha == 1 else second.detach() * alpha
-        self.observer.operands(split, values[split.shortcut_operand], values[1 - split.shortcut_operand])
-        result = func(*args, **kwargs)
-        unit = TracedUnit(
-            index=len(self.units),
-            name=name,
-            fork=split.fork,
-            total=_port(result),
-            shortcut=split.shortcut,
-            shape=result.shape,
-            split=split,
-            branch_edges=split.branch_edges,
-            interior=split.interior,
-            branch_parameters=split.branch_parameters,
-            shortcut_parameters=split.shortcut_parameters,
-            where=where,
-        )
-        self.found(unit, result)
+                self.observer.fork_value(split.fork, second)
+        values = first, second if alpha == 1 else second.detach() * alpha
+        addition, result = self._make(func, args, kwargs, ports, values)
+        addition.packed = packed
+        self.found(_unit(len(self.units), addition, split), addition.seen)
         return result
+
+    def _make(
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        ports: tuple[Port, Port],
+        values: tuple[Tensor, Tensor],
+    ) -> tuple[_Addition, Any]:
+        """Run an addition, and show it to the observer.
+
+        Args:
+            func: what adds; this and the next two as for `__torch_function__`.
+            args: its arguments.
+            kwargs: likewise.
+            ports: where the operands come from.
+            values: what is added up.
+
+        Returns:
+            what has to be known of it, and the sum.
+        """
+        name, where = self.running[-1] if self.running else "", _line()
+        seen = self.observer.operands(*values)
+        result = func(*args, **kwargs)
+        total = _port(result)
+        self.observer.total(total, result, seen)
+        return _Addition(name, where, ports, total, result.shape, seen), result
 
     def _add_nothing(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Add the number 0, as `sum` begins, and remember that nothing has changed."""
@@ -291,6 +365,7 @@ class UnitTracer(TorchFunctionMode):
         if self._selected is not None and not self._selected(name):
             return
         for pair in combination.pairs(args, kwargs):
+            self.settle()
             split = self._split(find_fork(*pair, visits=_LONGEST))
             if isinstance(split, Split) or (combination.weighs and split == NO_PARAMETERS):
                 reason = (
@@ -331,6 +406,8 @@ class UnitTracer(TorchFunctionMode):
         Streams take turns (language and vision, say), so another's layers may have run after x_l
         was made, and be above the fork in the graph, though x_l does not go into them.
         """
+        if walk.is_all_from_fork:
+            return split
         elsewhere = (walk.reached.keys() & self._totals) - split.interior
         if not elsewhere:
             return split
@@ -349,6 +426,25 @@ class UnitTracer(TorchFunctionMode):
             reason = "an operand is a parameter"
         name = self.running[-1] if self.running else ""
         self.passed_over.append(PassedOver(name, reason, _line(), tuple(first.shape)))
+
+
+def _unit(index: int, addition: _Addition, split: Split) -> TracedUnit:
+    """Return the unit of an addition that has been told apart."""
+    return TracedUnit(
+        index=index,
+        name=addition.name,
+        fork=split.fork,
+        total=addition.total,
+        shortcut=split.shortcut,
+        shape=addition.shape,
+        split=split,
+        branch_edges=split.branch_edges,
+        interior=split.interior,
+        branch_parameters=split.branch_parameters,
+        shortcut_parameters=split.shortcut_parameters,
+        where=addition.where,
+        packed=addition.packed,
+    )
 
 
 def _difference(split: Split, walk: Walk) -> Split | str:

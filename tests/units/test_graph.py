@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from gradflow.units.classification import split_addition
-from gradflow.units.graph import BOTH, FIRST, SECOND, Edge, Port, between, depends_on, edges_into, find_fork
+from gradflow.units.fork import BOTH, FIRST, SECOND, find_fork
+from gradflow.units.graph import Edge, Port, between, depends_on, edges_into
 from gradflow.units.operations import function_name, is_product_of_values, operation
 
 
@@ -162,7 +163,7 @@ def test_nodes_and_edges_between_two_values(x: Tensor) -> None:
     y = torch.relu(torch.tanh(x) * x)
     nodes, edges = between(Port.of(x), Port.of(y))
     assert function_name(nodes) == "tanh+mul+relu"
-    assert {(operation(edge.consumer), edge.index) for edge in edges} == {("Tanh", 0), ("Mul", 1)}
+    assert {(operation(edge.consumer), edge.operand) for edge in edges} == {("Tanh", 0), ("Mul", 1)}
 
 
 def test_nothing_between_unrelated_values(x: Tensor, weight: Tensor) -> None:
