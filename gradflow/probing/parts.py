@@ -228,22 +228,22 @@ class PartReader:
         """
         if outputs:
             self._arrives(listener, outputs, grad_outputs)
-        above = _without_history(grad_outputs[0]) if len(grad_outputs) == 1 else None
         handed_on: list[Tensor | None] | None = None
         for index, unit, role in inputs:
             place = self.places[unit]
-            free = place.awaited == 1 and place.adds is not None and is_nobody_elses(grad_inputs, index)
+            last = place.awaited == 1
+            free = last and place.adds is not None and is_nobody_elses(grad_inputs, index)
             part = _without_history(grad_inputs[index])
             place.awaited -= 1
             if part is not None:
-                same = role == "shortcut" and above is not None and _is_same(above, part)
+                same = role == "shortcut" and len(grad_outputs) == 1 and _is_same(grad_outputs[0], part)
                 place.read.append((role, part, same))
             if place.adds is not None:
                 if part is None or (part.shape, part.dtype) != place.adds:
                     raise UnaddableError
                 handed_on = handed_on or list(grad_inputs)
                 handed_on[index] = None
-            if place.awaited == 0 and place.read:
+            if last and place.read:
                 together = self._hand_on(place, listener, last_is_free=free)
                 if handed_on is not None and place.adds is not None:
                     handed_on[index] = together
@@ -306,9 +306,11 @@ def _without_history(gradient: Tensor | None) -> Tensor | None:
     return gradient.detach() if gradient is not None and gradient.requires_grad else gradient
 
 
-def _is_same(first: Tensor, second: Tensor) -> bool:
+def _is_same(first: Tensor | None, second: Tensor) -> bool:
     """Whether two tensors of one layout are the same memory."""
-    return first.data_ptr() == second.data_ptr() and first.shape == second.shape
+    if first is second:
+        return True
+    return first is not None and first.data_ptr() == second.data_ptr() and first.shape == second.shape
 
 
 def vjp_of_operand(unit: TracedUnit, operand: int, cotangent: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class Reducer:
             total = second.add_(first) if in_place and first.dtype == second.dtype else first + second
             return total, replace(pair, total=self.squares(total), with_reference=with_reference)
         total = second if in_place else torch.empty_like(second)
-        assert total.stride() == second.stride(), "it lies in memory as the second does"
+        assert in_place or total.stride() == second.stride(), "it lies in memory as the second does"
         rows = self._of_two.take(shape[0])
         at = first.data_ptr(), second.data_ptr(), beside.data_ptr(), total.data_ptr()
         spoilt = add_and_sum(*at, shape, READABLE[first.dtype], *rows.place, in_place)
@@ -136,13 +136,14 @@ class Reducer:
         torch's nobody knows where its numbers are.
         """
         first = values[0]
-        strides, dtype = first.stride(), first.dtype
+        shape, strides, dtype = first.shape, first.stride(), first.dtype
         for value in values:
-            plain = type(value) is Tensor and value.is_cpu and not value.is_neg()
-            alike = value.shape == first.shape and value.stride() == strides and value.dtype == dtype
-            if not (plain and alike and value.data_ptr()):
+            if type(value) is not Tensor or not value.is_cpu or value.is_neg() or not value.data_ptr():
                 return None
-        return self._size(first) if dtype in READABLE and _is_dense(first.shape, strides) else None
+            alike = value is first or (value.shape == shape and value.stride() == strides)
+            if not alike or value.dtype is not dtype:
+                return None
+        return self._size(first) if dtype in READABLE and _is_dense(shape, strides) else None
 
     def _rows(self, value: Tensor, like: Tensor | None = None) -> Tensor:
         """Return `value` as (samples, elements), in the order in which `like` lies in memory.
@@ -161,7 +162,8 @@ class Reducer:
 
     def _size(self, value: Tensor) -> tuple[int, int]:
         """Return samples and elements of each."""
-        samples = self.batch if value.ndim and len(value) == self.batch else 1
+        shape = value.shape
+        samples = self.batch if shape and shape[0] == self.batch else 1
         return samples, value.numel() // samples
 
 

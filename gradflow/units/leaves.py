@@ -8,7 +8,7 @@ what came out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from types import MethodType
@@ -80,14 +80,10 @@ def _only_leaves_in(module: nn.Module) -> list[nn.Module]:
     return inside if plain else []
 
 
-def _is_hooked(module: nn.Module) -> bool:
-    own = vars(module)
-    return bool(own["_forward_hooks"] or own["_forward_pre_hooks"])
-
-
-def _are_hooked_by_all() -> bool:
-    """Whether there are hooks on all modules of the process."""
-    return bool(everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks)  # noqa: SLF001 - no public name
+def _hooks_of(modules: list[nn.Module]) -> list[Mapping[int, Any]]:
+    """Return where hooks on `modules` are kept, and those on all modules of the process; some may yet come."""
+    kept = [hooks for one in modules for hooks in (one._forward_hooks, one._forward_pre_hooks)]  # noqa: SLF001 - no public name
+    return [everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks, *kept]  # noqa: SLF001 - likewise
 
 
 class _AsOne:
@@ -101,7 +97,17 @@ class _AsOne:
         replaced: is told of other modules whose `forward` it takes the place of.
     """
 
-    __slots__ = ("_admits", "_forward", "_inside", "_module", "_norms", "_replaced", "_tracer", "_weights")
+    __slots__ = (
+        "_admits",
+        "_forward",
+        "_hooks",
+        "_inside",
+        "_module",
+        "_norms",
+        "_replaced",
+        "_tracer",
+        "_weights",
+    )
 
     def __init__(
         self,
@@ -114,6 +120,7 @@ class _AsOne:
         self._module: Any = module
         self._forward = module.forward
         self._inside = inside if inside[0] is not module else []
+        self._hooks = _hooks_of(self._inside)
         self._replaced = replaced
         self._tracer = tracer
         self._admits = admits
@@ -132,9 +139,7 @@ class _AsOne:
         alone = len(args) == 1 and not kwargs and _get_current_function_mode() is tracer  # type: ignore[no-untyped-call]
         if not alone:
             return self._forward(*args, **kwargs)
-        apart = self._inside and (
-            tracer.follows or _are_hooked_by_all() or any(map(_is_hooked, self._inside))
-        )
+        apart = self._inside and (tracer.follows or any(self._hooks))
         if apart or not all(map(self._admits, self._norms)):
             self._take_apart()
             return self._forward(*args)

@@ -52,7 +52,7 @@ def watching(
             if name in blocks or _may_add(module):
                 block = _Block(name, tracer) if name in blocks else None
                 running = _Running(name, tracer, block)
-                before = module.register_forward_pre_hook(running.enter, with_kwargs=True)
+                before = module.register_forward_pre_hook(running.enter, with_kwargs=block is not None)
                 stack.callback(before.remove)
                 after = module.register_forward_hook(running.leave, always_call=True)
                 stack.callback(after.remove)
@@ -92,10 +92,10 @@ class _Running:
         self._tracer = tracer
         self._block = block
 
-    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         self._tracer.running.append(self._name)
         if self._block is not None:
-            self._block.starts([*args, *kwargs.values()])
+            self._block.starts([*args, *(kwargs or {}).values()])
 
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self._tracer.running.pop()

@@ -127,8 +127,8 @@ def _up_to_weights(start: Node, first: Collection[Node], nodes: Origins) -> str:
     words: list[str] = []
     passed, statistics = {start}, set[Node]()
     for node, made_of in nodes.items():
-        origins = [origin for origin in made_of if origin is not None and origin in passed]
-        if node not in first and not any(origin is not start for origin in origins):
+        origins = [origin for origin in made_of if origin in passed]
+        if not origins or (node not in first and all(origin is start for origin in origins)):
             continue
         name = operation(node)
         if _is_weight(node):

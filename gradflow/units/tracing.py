@@ -136,8 +136,8 @@ class UnitTracer(TorchFunctionMode):
                         return self._add_nothing(func, args, kwargs)
                 elif func in COMBINATIONS and torch.is_grad_enabled():
                     self._note_combination(COMBINATIONS[func], args, kwargs)
-            elif torch.is_grad_enabled() and all(operand.grad_fn is not None for operand in operands):
-                return self._add(func, args, kwargs, *operands)
+            elif torch.is_grad_enabled() and (ports := _ports(*operands)) is not None:
+                return self._add(func, args, kwargs, operands, ports)
             elif func not in SUBTRACTIONS:
                 self._note_hidden(*operands)
         used = [(value, value.grad_fn) for value in args if isinstance(value, Tensor)]
@@ -280,14 +280,19 @@ class UnitTracer(TorchFunctionMode):
         return True
 
     def _add(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], first: Tensor, second: Tensor
+        self,
+        func: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        operands: tuple[Tensor, Tensor],
+        ports: tuple[Port, Port],
     ) -> Any:
-        ports = _port(first), _port(second)
+        first, second = operands
         hides_operands = func in IN_PLACE and is_view(first)
         packed = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # noqa: SLF001 - no public name
         goes_on = self._end in ports and func in ADDITIONS and not kwargs and not hides_operands
         if goes_on and self.puts_off and not self.selects and not packed:
-            addition, result = self._make(func, args, kwargs, ports, (first, second))
+            addition, result = self._make(func, args, kwargs, operands, ports)
             self._put_off.append(addition)
             self._end, self._activation, self._followed = addition.total, [], None
             return result
@@ -316,7 +321,7 @@ class UnitTracer(TorchFunctionMode):
             if ports[1] == split.fork:
                 self.observer.fork_value(split.fork, second)
         values = first, second if alpha == 1 else second.detach() * alpha
-        addition, result = self._make(func, args, kwargs, ports, values)
+        addition, result = self._make(func, args, kwargs, values, ports)
         addition.packed = packed
         self.found(_unit(len(self.units), addition, split), addition.seen)
         return result
@@ -326,8 +331,8 @@ class UnitTracer(TorchFunctionMode):
         func: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        ports: tuple[Port, Port],
         values: tuple[Tensor, Tensor],
+        ports: tuple[Port, Port],
     ) -> tuple[_Addition, Any]:
         """Run an addition, and show it to the observer.
 
@@ -335,8 +340,8 @@ class UnitTracer(TorchFunctionMode):
             func: what adds; this and the next two as for `__torch_function__`.
             args: its arguments.
             kwargs: likewise.
-            ports: where the operands come from.
             values: what is added up.
+            ports: where that comes from.
 
         Returns:
             what has to be known of it, and the sum.
@@ -473,6 +478,12 @@ def _port(value: Tensor) -> Port:
     port = Port.of(value)
     assert port is not None
     return port
+
+
+def _ports(first: Tensor, second: Tensor) -> tuple[Port, Port] | None:
+    """Return where two values come from; None unless both have a history."""
+    one, other = Port.of(first), Port.of(second)
+    return None if one is None or other is None else (one, other)
 
 
 def _has_history(result: Any) -> bool:
