@@ -119,9 +119,14 @@ class ValueKeeper:
         """Keep a value that is used twice."""
         self._keep(port, value)
 
-    def operands(self, first: Tensor | None, second: Tensor) -> tuple[Tensor | None, Tensor]:
-        """Keep what is to be added."""
-        return None if first is None else self._kept(first), self._kept(second)
+    def operands(
+        self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor
+    ) -> tuple[Tensor | None, Tensor]:
+        """Keep what is to be added, unless it has been kept before."""
+        if ports is None or first is None:
+            return None if first is None else self._kept(first), self._kept(second)
+        one, other = map(self.values.get, ports)
+        return self._kept(first) if one is None else one, self._kept(second) if other is None else other
 
     def total(self, port: Port, value: Tensor, seen: tuple[Tensor | None, Tensor]) -> None:
         """Keep the sum."""

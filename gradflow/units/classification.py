@@ -45,9 +45,18 @@ from gradflow.units.operations import (
     projections,
 )
 
+OTHER_DIFFERENCE = "it subtracts: of differences only x_l − F(x_l) is measured"
 NO_PARAMETERS = "neither operand passes parameters of its own between the addition and the fork"
 
-__all__ = ["NO_PARAMETERS", "Split", "function_name", "operation", "split_addition"]
+__all__ = [
+    "NO_PARAMETERS",
+    "OTHER_DIFFERENCE",
+    "Split",
+    "function_name",
+    "operation",
+    "split_addition",
+    "split_difference",
+]
 
 
 @dataclass(eq=False, slots=True)
@@ -123,6 +132,19 @@ def split_addition(walk: Walk, names: ParameterNames | None = None) -> Split | s
     if not reason and (weights or averages(nodes)):
         reason = why_no_unit_with_projection(walk, branch, names or ParameterNames())
     return reason or _split(walk, shortcut, _shortcut_kind(nodes, weights, has_gate([*nodes, *shared])))
+
+
+def split_difference(split: Split, walk: Walk) -> Split | str:
+    """Return how a difference comes apart, or why it is no unit's.
+
+    Args:
+        split: how it would as a sum.
+        walk: the walk from its operands.
+    """
+    if not projections(split.interior, walk.values):
+        return "it subtracts what multiplies by no weight"
+    is_bare = split.shortcut == "identity" and split.shortcut_operand == 0
+    return split if is_bare else OTHER_DIFFERENCE
 
 
 def _beside_fork(walk: Walk, shortcut: int) -> Split | str:

@@ -81,7 +81,7 @@ def _only_leaves_in(module: nn.Module) -> list[nn.Module]:
 
 
 def _hooks_of(modules: list[nn.Module]) -> list[Mapping[int, Any]]:
-    """Return where hooks on `modules` are kept, and those on all modules of the process; some may yet come."""
+    """Return where hooks on `modules`, and those on all modules, are kept; some may yet come."""
     kept = [hooks for one in modules for hooks in (one._forward_hooks, one._forward_pre_hooks)]  # noqa: SLF001 - no public name
     return [everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks, *kept]  # noqa: SLF001 - likewise
 

@@ -134,7 +134,7 @@ class _Block:
             reason = "it was named, but its output does not depend on its input"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
             return
-        seen = self._tracer.observer.operands(None, value)
+        seen = self._tracer.observer.operands(None, None, value)
         self._tracer.observer.total(total, value, seen)
         unit = TracedUnit(
             index=len(self._tracer.units),

@@ -79,6 +79,52 @@ class TracedUnit:
         return self.operand(self.split.shortcut_operand)[0] == self.fork
 
 
+@dataclass(eq=False, slots=True)
+class Addition:
+    """An addition that has been made and shown to an observer, and what has to be known of it.
+
+    Attributes:
+        name: qualified name of the module in whose forward it stands.
+        where: Python module and line.
+        ports: where its operands come from.
+        total: the sum.
+        shape: of the sum.
+        seen: what the observer said of the operands.
+        packed: as for `TracedUnit`.
+    """
+
+    name: str
+    where: str
+    ports: tuple[Port, Port]
+    total: Port
+    shape: torch.Size
+    seen: Any
+    packed: bool = False
+
+    def as_unit(self, index: int, split: Split) -> TracedUnit:
+        """Return the unit whose addition this is.
+
+        Args:
+            index: of the unit.
+            split: how the addition comes apart.
+        """
+        return TracedUnit(
+            index=index,
+            name=self.name,
+            fork=split.fork,
+            total=self.total,
+            shortcut=split.shortcut,
+            shape=self.shape,
+            split=split,
+            branch_edges=split.branch_edges,
+            interior=split.interior,
+            branch_parameters=split.branch_parameters,
+            shortcut_parameters=split.shortcut_parameters,
+            where=self.where,
+            packed=self.packed,
+        )
+
+
 @dataclass(frozen=True)
 class PassedOver:
     """An addition (or a named block) that is not measured, and why.
@@ -106,8 +152,14 @@ class Observer(Protocol):
     def fork_value(self, port: Port, value: Tensor) -> None:
         """See a value that is used a second time: it may turn out to be a fork."""
 
-    def operands(self, first: Tensor | None, second: Tensor) -> Any:
-        """See what is to be added, before the addition; for a named block None and F(x_l).
+    def operands(self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor) -> Any:
+        """See what is to be added, before the addition.
+
+        Args:
+            ports: where the operands come from; None where one has been multiplied by a number first, and
+                for a named block, which adds nothing.
+            first: the first; None for a named block.
+            second: the second; F(x_l) of a named block.
 
         Returns:
             whatever the observer wants to be handed when more is known of this addition.
@@ -132,7 +184,7 @@ class Bystander:
     def fork_value(self, port: Port, value: Tensor) -> None:
         """Ignore the value."""
 
-    def operands(self, first: Tensor | None, second: Tensor) -> None:
+    def operands(self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor) -> None:
         """Ignore the values."""
 
     def total(self, port: Port, value: Tensor, seen: None) -> None:
