@@ -235,7 +235,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
                 self.pass_over(split, first.shape)
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
-            self._count_uses(used, result)
+            self.saw(used, result)
             return result
         alpha = -kwargs.get("alpha", 1) if negative else kwargs.get("alpha", 1)
         if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":

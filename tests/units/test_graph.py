@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
+from gradflow.units import fork
 from gradflow.units.classification import split_addition
 from gradflow.units.fork import BOTH, FIRST, SECOND, find_fork
 from gradflow.units.graph import Edge, Port, between, depends_on, edges_into
@@ -149,6 +152,42 @@ def test_a_cast_of_x_makes_nothing_older_than_it(x: Tensor, weight: Tensor, cast
     assert walk.fork == Port.of(value)
     assert walk.parameters_of(SECOND) == [weight]
     assert not walk.side_inputs
+
+
+BRANCHES = {
+    "a chain": lambda x, weight: torch.relu(torch.tanh(x) @ weight),
+    "weights twice": lambda x, weight: torch.relu(x @ weight) @ weight,
+    "x itself": lambda x, _: x,
+    "two ways": lambda x, weight: torch.tanh(x @ weight) * x,
+    "a weight's own computation": lambda x, weight: x @ torch.exp(weight),
+    "something older": lambda x, weight: (x @ weight) * torch.sigmoid(x.detach() @ weight),
+    "no way": lambda _, weight: torch.exp(weight) @ torch.exp(weight),
+    "a part of x": lambda x, weight: torch.relu(x.split(1, 1)[1].expand_as(x) @ weight),
+}
+"""Branches by what they are."""
+
+CHAINS = {"a chain", "weights twice", "a part of x"}
+"""Those that are one operation after another."""
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("name", BRANCHES)
+def test_a_chain_is_followed_as_any_walk_goes(
+    x: Tensor, weight: Tensor, name: str, turned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is followed directly is what the walk finds that looks everywhere; a chain is followed."""
+    operands = Port.of(x), Port.of(BRANCHES[name](x, weight))
+    operands = operands[::-1] if turned else operands
+    found = find_fork(*operands)
+    assert (fork._chain_beside(*operands, math.inf) is not None) == (name in CHAINS)
+    monkeypatch.setattr(fork, "_chain_beside", lambda *_: None)
+    expected = find_fork(*operands)
+    for name in ("fork", "reached", "edges", "mixed_outputs", "side_inputs", "reads_beside", "interior"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert found.parameters.keys() == expected.parameters.keys()
+    assert [found.nodes_of(side) for side in (FIRST, SECOND, BOTH)] == [
+        expected.nodes_of(side) for side in (FIRST, SECOND, BOTH)
+    ]
 
 
 def test_a_walk_may_be_given_up(x: Tensor) -> None:
