@@ -54,7 +54,7 @@ def install_wheel(session: nox.Session, name: str, extras: str, *constraints: st
 
 def run_tests(session: nox.Session, python: str, *options: str) -> None:
     """Run pytest on the installed wheel; the checkout is kept off the import path."""
-    arguments = session.posargs or ["--numprocesses=auto"]
+    arguments = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
     environment = {
         "GRADFLOW_TEST_INSTALLED": "1",  # tests/test_package.py then insists on the wheel
         "PYTHONSAFEPATH": "1",

@@ -18,6 +18,7 @@ from torch import Tensor
 from gradflow.probing.tally import Rows
 
 NONE_NONFINITE = torch.zeros((), dtype=torch.int64)
+_NONE_OF_THREE = (NONE_NONFINITE,) * 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +118,8 @@ class SummedPair:
         """Return what was measured, the same object at every call."""
         if self._read is None:
             counts = self._rows.counts
-            nonfinite = list(torch.from_numpy(counts.sum(axis=0))) if self._spoilt else [NONE_NONFINITE] * 3
-            columns = list(torch.from_numpy(np.ascontiguousarray(self._rows.sums.T)))
+            nonfinite = torch.from_numpy(counts.sum(axis=0)).unbind() if self._spoilt else _NONE_OF_THREE
+            columns = torch.from_numpy(np.ascontiguousarray(self._rows.sums.T)).unbind()
             first, second, total = map(Squares, columns[:3], nonfinite)
             self._read = Pair(first, second, total, *columns[3:])
         return self._read

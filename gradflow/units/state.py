@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -68,12 +68,12 @@ class _Copies:
         """Write into the buffers what they held."""
         for group, saved in self._together:
             if not torch.equal(_bits(torch.stack(group)), _bits(saved)):
-                _write(group, list(saved))
+                _write(group, saved.unbind())
         for buffer, copy in zip(self._others, self._copies, strict=True):
             _write([buffer], [copy])
 
 
-def _write(buffers: list[Tensor], contents: list[Tensor]) -> None:
+def _write(buffers: Sequence[Tensor], contents: Sequence[Tensor]) -> None:
     # What was made in inference mode cannot be written to outside of it.
     with torch.inference_mode() if any(map(torch.is_inference, buffers)) else torch.no_grad():
         torch._foreach_copy_(buffers, contents)
