@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -73,7 +73,7 @@ class _Copies:
             _write([buffer], [copy])
 
 
-def _write(buffers: Sequence[Tensor], contents: Sequence[Tensor]) -> None:
+def _write(buffers: list[Tensor], contents: list[Tensor] | tuple[Tensor, ...]) -> None:
     # What was made in inference mode cannot be written to outside of it.
     with torch.inference_mode() if any(map(torch.is_inference, buffers)) else torch.no_grad():
         torch._foreach_copy_(buffers, contents)
