@@ -76,12 +76,6 @@ class ForwardMeasures:
         if unit.shortcut == "identity" and not isinstance(seen, Squares):
             self._known.setdefault(unit.fork, PartOf(seen, "second" if _is_second(unit) else "first"))
 
-    def no_unit(self, ports: tuple[Port, Port], seen: Measured | Squares) -> None:
-        """Note the operands as values that are used again."""
-        assert not isinstance(seen, Squares), "a named block is a unit"
-        self._known.setdefault(ports[0], PartOf(seen, "first"))
-        self._known.setdefault(ports[1], PartOf(seen, "second"))
-
     def out_value(self, port: Port, value: Tensor) -> None:
         """Measure f(y_l)."""
         self._measure(port, value)

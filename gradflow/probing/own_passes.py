@@ -177,6 +177,7 @@ class OwnPasses:
         forward.stack.close()
         if output is None:
             return  # it raised: that is what its caller must hear of
+        forward.tracer.settle()
         require_units(module, forward.tracer, self._units)
         if self._whole is not None:
             forward = replace(forward, named=self._whole.named())

@@ -36,11 +36,6 @@ class Observers:
         for observer, its_own in zip(self._observers, seen, strict=True):
             observer.unit(unit, its_own)
 
-    def no_unit(self, ports: tuple[Port, Port], seen: list[Any]) -> None:
-        """Tell all of them that an addition is no unit's."""
-        for observer, its_own in zip(self._observers, seen, strict=True):
-            observer.no_unit(ports, its_own)
-
     def out_value(self, port: Port, value: Tensor) -> None:
         """Show all of them f(y_l)."""
         for observer in self._observers:

@@ -84,6 +84,7 @@ def traced_forward(
             watching(model, tracer, selected, modules=modules),
         ):
             outputs = call_model(model, called_with)
+        tracer.settle()
         require_units(model, tracer, units)
         value = evaluate_loss(outputs, targets, loss)
         kept = outputs if keep_outputs else None
@@ -141,12 +142,6 @@ class ValueKeeper:
             shortcut = self.values.setdefault(unit.fork, shortcut)
         self.branches.append(branch)
         self.shortcuts.append(shortcut)
-
-    def no_unit(self, ports: tuple[Port, Port], seen: tuple[Tensor | None, Tensor]) -> None:
-        """Keep the operands as values that are used again."""
-        for port, value in zip(ports, seen, strict=True):
-            if value is not None:
-                self.values.setdefault(port, value)
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Keep f(y_l)."""

@@ -89,6 +89,7 @@ def find_units(model: nn.Module, inputs: Inputs, *, units: UnitSelection | None 
         watching(model, tracer, selected),
     ):
         call_model(model, called_with)
+    tracer.settle()
     require_units(model, tracer, units)
     found = describe(dict(model.named_parameters()), tracer)
     explained = zip(found, explain_units(tracer), strict=True)

@@ -238,7 +238,7 @@ def _chain_beside(first: Port, second: Port, visits: float) -> Walk | None:
     limit = order(start)
     reached: dict[Node, int] = {}
     parameters: dict[int, tuple[torch.Tensor, int]] = {}
-    while order(node) > limit and len(reached) < visits:
+    while order(node) > limit and len(reached) + 1 < visits:  # the fork is visited, too
         reached[node] = side
         made_of: Node | None = None
         output = at = 0

@@ -35,7 +35,7 @@ def watching(
 
     Args:
         model: the network, whose forward pass happens inside.
-        tracer: is entered and left with the context.
+        tracer: is entered and left with the context; its `settle` is to be called after it.
         selected: names the blocks to measure; None names none.
         modules: the model's `submodules`, if somebody has asked for them.
         begun: whether the network's own forward has begun, so that hooks on it would come too late.
@@ -57,9 +57,8 @@ def watching(
                 after = module.register_forward_hook(running.leave, always_call=True)
                 stack.callback(after.remove)
         stack.enter_context(noticing_hidden_code(tracer.note_scripted))
-        with tracer:
-            yield
-        tracer.settle()
+        stack.enter_context(tracer)
+        yield
 
 
 def _may_add(module: nn.Module) -> bool:

@@ -25,7 +25,10 @@ NORMALISATION = {
 }  # fmt: skip
 """Normalisations, and what they are called in a record."""
 
-PROJECTION = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Mm", "Bmm", "Linear"}
+PROJECTION_BY_WEIGHT = {"Convolution", "MkldnnConvolution", "CudnnConvolution", "Addmm", "Linear"}
+_PRODUCT = {"Mm", "Bmm"}
+"""These multiply two values as well as a value and a weight."""
+PROJECTION = PROJECTION_BY_WEIGHT | _PRODUCT
 PADDING = {"ConstantPadNd", "Cat", "Constant"}
 BORDERS = {
     f"{kind}Pad{dimensions}D" for kind in ("Reflection", "Replication") for dimensions in (1, 2, 3)
@@ -119,7 +122,7 @@ def is_product_of_values(node: Node, values: Collection[Node] | None = None) -> 
         values: what a walk says that values are; None where there was none, so that all is one but for
             a parameter itself.
     """
-    return operation(node) in {"Bmm", "Mm"} and _reads_two(node, values)
+    return operation(node) in _PRODUCT and _reads_two(node, values)
 
 
 def is_gated(node: Node, values: Collection[Node]) -> bool:

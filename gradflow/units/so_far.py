@@ -101,17 +101,15 @@ class UnitsSoFar:
         self._totals.add(unit.total.node)
         self._followed = [unit.total.node] if self._activation else None
 
-    def follow_nothing(self) -> None:
-        """Take f for the identity from here on."""
-        self._activation, self._followed = [], None
-
-    def follow(self, made: Port) -> bool:
+    def follow(self, made: Port, *, alone: bool = True) -> bool:
         """Take notice of an operation that may belong to f, if f is what it was in the unit before.
 
         A network's last unit has no next unit at whose fork its x_{l+1} could be read.
 
         Args:
             made: what the operation made.
+            alone: whether y_l is used by f alone, so that another operation ends the matter. Additions that
+                are no unit's may be made beside it.
 
         Returns:
             whether that is f(y_l).
@@ -120,7 +118,7 @@ class UnitsSoFar:
         if not followed or all(origin is not followed[-1] for origin, _ in node.next_functions):
             return False
         if node.name() != self._activation[len(followed) - 1]:
-            self._followed = None
+            self._followed = None if alone else followed
             return False
         followed.append(node)
         if len(followed) <= len(self._activation):

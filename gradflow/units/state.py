@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,7 @@ class _Copies:
         for buffer in buffers:
             # On other devices every look at a value would wait for it.
             plain = type(buffer) is Tensor and buffer.layout is torch.strided and not buffer.is_quantized
+            plain = plain and not buffer.is_conj() and not buffer.is_neg()
             small = plain and buffer.is_cpu and buffer.numel() <= _SMALL
             group = alike[buffer.shape, buffer.dtype] if small else self._others
             group.append(buffer.detach())  # which stays what it is where forward resizes the buffer
@@ -68,15 +69,16 @@ class _Copies:
         """Write into the buffers what they held."""
         for group, saved in self._together:
             if not torch.equal(_bits(torch.stack(group)), _bits(saved)):
-                _write(group, saved.unbind())
+                with _writing(group):
+                    torch._foreach_copy_(group, saved.unbind())
         for buffer, copy in zip(self._others, self._copies, strict=True):
-            _write([buffer], [copy])
+            with _writing([buffer]):
+                buffer.copy_(copy)
 
 
-def _write(buffers: list[Tensor], contents: list[Tensor] | tuple[Tensor, ...]) -> None:
-    # What was made in inference mode cannot be written to outside of it.
-    with torch.inference_mode() if any(map(torch.is_inference, buffers)) else torch.no_grad():
-        torch._foreach_copy_(buffers, contents)
+def _writing(buffers: list[Tensor]) -> AbstractContextManager[None]:
+    """Allow writing to buffers; what was made in inference mode cannot be written to outside of it."""
+    return torch.inference_mode() if any(map(torch.is_inference, buffers)) else torch.no_grad()
 
 
 def _bits(value: Tensor) -> Tensor:

@@ -171,9 +171,6 @@ class Observer(Protocol):
     def unit(self, unit: TracedUnit, seen: Any) -> None:
         """Learn that an addition, or a named block, is a unit."""
 
-    def no_unit(self, ports: tuple[Port, Port], seen: Any) -> None:
-        """Learn that an addition whose operands were seen is none; they may be forks all the same."""
-
     def out_value(self, port: Port, value: Tensor) -> None:
         """See f(y_l), where f is what it was in the unit before."""
 
@@ -192,9 +189,6 @@ class Bystander:
 
     def unit(self, unit: TracedUnit, seen: None) -> None:
         """Ignore the unit."""
-
-    def no_unit(self, ports: tuple[Port, Port], seen: None) -> None:
-        """Ignore the addition."""
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Ignore the value."""

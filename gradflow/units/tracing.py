@@ -38,6 +38,7 @@ from gradflow.units.combining import (
 from gradflow.units.fork import find_fork
 from gradflow.units.graph import Port
 from gradflow.units.hidden import REENTRANT, refuse_reentrant
+from gradflow.units.operations import PROJECTION_BY_WEIGHT, operation
 from gradflow.units.so_far import UnitsSoFar, line
 from gradflow.units.traced_unit import Addition, Bystander, Observer, PassedOver, TracedUnit
 
@@ -155,10 +156,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
                 self.found(addition.as_unit(len(self.units), split), addition.seen)
                 continue
             self.passed_over.append(PassedOver(addition.name, split, addition.where, tuple(addition.shape)))
-            for port in addition.ports:
-                self._uses[port] = self._uses.get(port, 0) + 1
-            self.observer.no_unit(addition.ports, addition.seen)
-            self.follow(addition.total)
+            self.follow(addition.total, alone=False)
 
     def found(self, unit: TracedUnit, seen: Any) -> None:
         """Keep a unit.
@@ -209,21 +207,19 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
         operands: tuple[Tensor, Tensor],
         ports: tuple[Port, Port],
     ) -> Any:
-        first, second = operands
-        hides_operands = func in IN_PLACE and is_view(first)
         packed = torch._C._autograd._top_saved_tensors_default_hooks(False) is not None  # noqa: SLF001 - no public name
-        goes_on = self._end in ports and func in ADDITIONS and not kwargs and not hides_operands
-        if goes_on and self.puts_off and not self.selects and not packed:
+        plain = func in ADDITIONS and not kwargs and not packed
+        if plain and self._end in ports and self._may_wait(ports[ports[0] == self._end]):
             addition, result = self._make(func, args, kwargs, operands, ports)
             self._put_off.append(addition)
             self._end = addition.total
-            self.follow_nothing()
             return result
         self.settle()
+        first, second = operands
         negative = func in SUBTRACTIONS
         if not self._wants_running():
             split: Split | str = "it is not among the units that were asked for"
-        elif hides_operands:
+        elif func in IN_PLACE and is_view(first):
             split = "it adds in place into a view of another tensor, which hides its operands"
         else:
             walk = find_fork(*ports)
@@ -235,7 +231,9 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
                 self.pass_over(split, first.shape)
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
-            self.saw(used, result)
+            self._count_uses(used, result)
+            if self.follow(_port(result), alone=False):
+                self.observer.out_value(self.units[-1].out, result)
             return result
         alpha = -kwargs.get("alpha", 1) if negative else kwargs.get("alpha", 1)
         if alpha != 1 and split.shortcut_operand == 1 and split.shortcut == "identity":
@@ -247,6 +245,22 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
         addition.packed = packed
         self.found(addition.as_unit(len(self.units), split), addition.seen)
         return result
+
+    def _may_wait(self, branch: Port) -> bool:
+        """Whether an addition to the last sum may be told apart later.
+
+        Not where f is being followed, or where only some modules' additions are wanted. And what stands
+        behind the last weight is looked at in time: a mask may be written to before the pass has ended.
+
+        Args:
+            branch: where the other operand comes from.
+        """
+        return (
+            self.puts_off
+            and not self.selects
+            and not self.follows
+            and operation(branch.node) in PROJECTION_BY_WEIGHT
+        )
 
     def _make(
         self,
@@ -306,6 +320,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
     def note_scripted(self, function: str, result: Tensor) -> None:
         """Say of a TorchScript function that adds that nothing can be measured in it."""
         if self._wants_running():
+            self.settle()
             reason = f"the TorchScript function {function} adds tensors, where no function mode sees it"
             self.pass_over(reason, result.shape)
 
@@ -313,6 +328,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
         """Say of an addition with an operand without history why nothing can be measured there."""
         if first.ndim < 2 or not first.is_floating_point():
             return
+        self.settle()  # what is passed over is told in order
         if not torch.is_grad_enabled():
             reason = "it runs without gradients: inside torch.no_grad, or an autograd Function of its own"
         elif not first.requires_grad or not second.requires_grad:

@@ -164,3 +164,27 @@ def test_doubtful_samples_are_added_once(spoilt: float, in_place: bool) -> None:
         wide = value.double().square().sum(1)
         assert torch.allclose(squares.per_sample, wide, rtol=1e-6, atol=0.0, equal_nan=True)
         assert int(squares.nonfinite) == int((~value.isfinite()).sum())
+
+
+class _DoublesInPlace(torch.autograd.Function):
+    """2 x, whose backward pass writes into what arrives."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - torch passes it
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - as above
+        return gradient.mul_(2)
+
+
+class _Doubling(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _DoublesInPlace.apply(x)
+
+
+def test_what_arrives_is_read_before_it_is_written_to() -> None:
+    """A block of one operation, which is read at both of its ends: the gradient doubles in it."""
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 4), _Doubling(), nn.Linear(4, 3)))
+    found = probe(model, rows(5, 4), labels(5), units=["1"]).units
+    assert found["grad_in_norm"].tolist() == pytest.approx((2 * found["grad_sum_norm"]).tolist())

@@ -190,11 +190,19 @@ def test_a_chain_is_followed_as_any_walk_goes(
     ]
 
 
+def test_a_chain_from_another_output_is_no_chain_from_x(x: Tensor, weight: Tensor) -> None:
+    """What one output of a split is made into goes back to the split, but not to the other output."""
+    first, second = x.repeat(1, 2).split(x.shape[1], 1)
+    walk = find_fork(Port.of(first), Port.of(torch.relu(second @ weight)))
+    assert walk.mixed_outputs
+    assert not find_fork(Port.of(first), Port.of(torch.relu(first @ weight))).mixed_outputs
+
+
 def test_a_walk_may_be_given_up(x: Tensor) -> None:
     """After as many visits as one likes there is no fork."""
     value = torch.tanh(torch.tanh(torch.tanh(x)))
     assert find_fork(Port.of(x), Port.of(value), visits=4).fork == Port.of(x)
-    assert find_fork(Port.of(x), Port.of(value), visits=2).fork is None
+    assert find_fork(Port.of(x), Port.of(value), visits=3).fork is None
 
 
 def test_nodes_and_edges_between_two_values(x: Tensor) -> None:

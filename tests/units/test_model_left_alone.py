@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import cases
 import numpy as np
@@ -91,6 +92,16 @@ def in_inference_mode() -> Tensor:
     return torch.ones(3)
 
 
+class Unlisted(Tensor):
+    """A tensor whose class does not know torch's functions of many tensors at once."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "").startswith("_foreach"):
+            raise TypeError(f"{func.__name__} is not for this class")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
 BUFFERS = {
     "a vector": lambda: torch.randn(3),
     "a part of one": lambda: torch.randn(6)[::2],
@@ -98,6 +109,10 @@ BUFFERS = {
     "a truth": lambda: torch.tensor([True, False]),
     "half precision": lambda: torch.randn(2, 3).bfloat16(),
     "complex": lambda: torch.randn(3, dtype=torch.complex64),
+    "conjugate": lambda: torch.randn(3, dtype=torch.complex64).conj(),
+    "conjugate, and many": lambda: torch.randn(70, 70, dtype=torch.complex64).conj(),
+    "negated": lambda: torch.randn(3, dtype=torch.complex64).conj().imag,
+    "of a class of its own": lambda: torch.randn(3).as_subclass(Unlisted),
     "many numbers": lambda: torch.randn(70, 70),
     "no number, and a negative zero": lambda: torch.tensor([float("nan"), -0.0]),
     "no element": lambda: torch.zeros(0),
@@ -111,7 +126,7 @@ BUFFERS = {
 
 def bits(value: Tensor) -> list[int]:
     """Return the bytes of a tensor's numbers."""
-    value = value.dequantize() if value.is_quantized else value.to_dense()
+    value = value.dequantize() if value.is_quantized else value.to_dense().resolve_conj().resolve_neg()
     return value.contiguous().reshape(-1).view(torch.uint8).tolist()
 
 

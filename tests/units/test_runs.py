@@ -20,6 +20,7 @@ def trace(model, inputs) -> list[TracedUnit]:
     tracer = UnitTracer(Bystander())
     with watching(model, tracer, None):
         model(inputs)
+    tracer.settle()
     require_units(model, tracer, None)
     return tracer.units
 
