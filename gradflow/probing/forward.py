@@ -56,9 +56,7 @@ class ForwardMeasures:
         """Measure a value that is used twice."""
         self._measure(port, value)
 
-    def operands(
-        self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor
-    ) -> Measured | Squares:
+    def operands(self, first: Tensor | None, second: Tensor) -> Measured | Squares:
         """Measure both operands of an addition, and their sum, while they are what they are."""
         return self.reducer.squares(second) if first is None else self.reducer.pair(first, second)
 

@@ -25,7 +25,6 @@ from torch.autograd.graph import GradientEdge, Node
 
 from gradflow.probing.ownership import is_nobody_elses
 from gradflow.units.graph import Edge, Kind, Port, edges_into
-from gradflow.units.operations import operation
 from gradflow.units.tracing import TracedUnit
 
 Role = Literal["shortcut", "branch", "other", "mixed"]
@@ -160,8 +159,8 @@ class PartReader:
         """Have all hooks in place while the context is open, and none after it."""
         with ExitStack() as stack:
             for consumer, inputs in self._consumers.items():
-                # An addition hands on what arrives as it is, so that one hook can see both.
-                outputs = self._watched.pop(consumer, ()) if operation(consumer) == "Add" else ()
+                # torch's addition hands on what arrives as it is, so that one hook can see both.
+                outputs = self._watched.pop(consumer, ()) if consumer.name() == "AddBackward0" else ()
                 passes = partial(self._passes, listener, inputs, outputs)
                 stack.callback(consumer.register_hook(passes).remove)
             for node, outputs in self._watched.items():

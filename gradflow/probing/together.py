@@ -22,9 +22,9 @@ class Observers:
         for observer in self._observers:
             observer.fork_value(port, value)
 
-    def operands(self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor) -> list[Any]:
+    def operands(self, first: Tensor | None, second: Tensor) -> list[Any]:
         """Show all of them an addition's operands; return what each wants to be handed."""
-        return [observer.operands(ports, first, second) for observer in self._observers]
+        return [observer.operands(first, second) for observer in self._observers]
 
     def total(self, port: Port, value: Tensor, seen: list[Any]) -> None:
         """Show all of them a sum."""

@@ -99,7 +99,8 @@ class ValueKeeper:
         copying: whether to keep copies: a later in-place operation may change a value.
 
     Attributes:
-        values: x_l at each fork, y_l, and x_{l+1} after the last unit, by port.
+        values: x_l at each fork, y_l, and x_{l+1} after the last unit, by port, and sums that might have
+            been y_l.
         branches: F(x_l) of each unit.
         shortcuts: h(x_l) of each unit; None for a named block.
     """
@@ -120,14 +121,9 @@ class ValueKeeper:
         """Keep a value that is used twice."""
         self._keep(port, value)
 
-    def operands(
-        self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor
-    ) -> tuple[Tensor | None, Tensor]:
-        """Keep what is to be added, unless it has been kept before."""
-        if ports is None or first is None:
-            return None if first is None else self._kept(first), self._kept(second)
-        one, other = map(self.values.get, ports)
-        return self._kept(first) if one is None else one, self._kept(second) if other is None else other
+    def operands(self, first: Tensor | None, second: Tensor) -> tuple[Tensor | None, Tensor]:
+        """Keep what is to be added."""
+        return None if first is None else self._kept(first), self._kept(second)
 
     def total(self, port: Port, value: Tensor, seen: tuple[Tensor | None, Tensor]) -> None:
         """Keep the sum."""

@@ -35,7 +35,8 @@ def watching(
 
     Args:
         model: the network, whose forward pass happens inside.
-        tracer: is entered and left with the context; its `settle` is to be called after it.
+        tracer: is entered and left with the context; if it puts additions off, its `settle` is to be called
+            after it.
         selected: names the blocks to measure; None names none.
         modules: the model's `submodules`, if somebody has asked for them.
         begun: whether the network's own forward has begun, so that hooks on it would come too late.
@@ -133,7 +134,7 @@ class _Block:
             reason = "it was named, but its output does not depend on its input"
             self._tracer.passed_over.append(PassedOver(self._name, reason))
             return
-        seen = self._tracer.observer.operands(None, None, value)
+        seen = self._tracer.observer.operands(None, value)
         self._tracer.observer.total(total, value, seen)
         unit = TracedUnit(
             index=len(self._tracer.units),

@@ -108,8 +108,7 @@ class UnitsSoFar:
 
         Args:
             made: what the operation made.
-            alone: whether y_l is used by f alone, so that another operation ends the matter. Additions that
-                are no unit's may be made beside it.
+            alone: whether another operation on y_l ends the matter.
 
         Returns:
             whether that is f(y_l).
@@ -118,14 +117,36 @@ class UnitsSoFar:
         if not followed or all(origin is not followed[-1] for origin, _ in node.next_functions):
             return False
         if node.name() != self._activation[len(followed) - 1]:
-            self._followed = None if alone else followed
+            if alone:
+                self._followed = None
             return False
         followed.append(node)
-        if len(followed) <= len(self._activation):
+        return len(followed) > len(self._activation) and self._end_f(made, followed[1:])
+
+    def follow_sum(self, made: Port) -> bool:
+        """Take notice of an addition that is no unit's, as `follow` does of other operations.
+
+        It may have been made some time ago, or be made beside f, so the graph is asked whether it ends f.
+
+        Args:
+            made: the sum.
+
+        Returns:
+            whether that is f(y_l).
+        """
+        if self.follow(made, alone=False):
+            return True
+        if not self._activation or self.units[-1].out != self.units[-1].total:
             return False
+        nodes, edges = between(self.units[-1].total, made)
+        if not edges or [node.name() for node in nodes] != self._activation:
+            return False
+        return self._end_f(made, nodes)
+
+    def _end_f(self, made: Port, nodes: list[Node]) -> bool:
         self._followed = None
         self.units[-1].out = made
-        self.units[-1].post_activation = function_name(followed[1:])
+        self.units[-1].post_activation = function_name(nodes)
         return True
 
     def pass_over(self, reason: str, shape: Size) -> None:

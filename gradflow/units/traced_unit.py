@@ -32,7 +32,8 @@ class TracedUnit:
         branch_parameters: leaves of the branch.
         shortcut_parameters: leaves of the shortcut.
         where: Python module and line of the addition; empty for a named block.
-        packed: whether values that its nodes keep have been put elsewhere, as activation checkpointing does.
+        packed: whether values that its nodes keep are not to be read: they have been put elsewhere, as
+            activation checkpointing does, or may have been written to.
     """
 
     index: int
@@ -152,14 +153,8 @@ class Observer(Protocol):
     def fork_value(self, port: Port, value: Tensor) -> None:
         """See a value that is used a second time: it may turn out to be a fork."""
 
-    def operands(self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor) -> Any:
-        """See what is to be added, before the addition.
-
-        Args:
-            ports: where the operands come from; None where one has been multiplied by a number first, and
-                for a named block, which adds nothing.
-            first: the first; None for a named block.
-            second: the second; F(x_l) of a named block.
+    def operands(self, first: Tensor | None, second: Tensor) -> Any:
+        """See what is to be added, before the addition; for a named block None and F(x_l).
 
         Returns:
             whatever the observer wants to be handed when more is known of this addition.
@@ -181,7 +176,7 @@ class Bystander:
     def fork_value(self, port: Port, value: Tensor) -> None:
         """Ignore the value."""
 
-    def operands(self, ports: tuple[Port, Port] | None, first: Tensor | None, second: Tensor) -> None:
+    def operands(self, first: Tensor | None, second: Tensor) -> None:
         """Ignore the values."""
 
     def total(self, port: Port, value: Tensor, seen: None) -> None:

@@ -8,8 +8,9 @@ observer's business: finding units needs none of them, probing measures them on 
 before an in-place operation can overwrite them.
 
 Python in the middle of a pass is several times slower than in a loop of its own, since the tensors of
-the pass have driven all else out of the processor's caches. So an addition to the sum of the one before,
-which is hardly ever anything but the next unit's, is shown to the observer at once and told apart later.
+the pass have driven all else out of the processor's caches. So where a weight's projection is added to the
+last unit's sum, which is hardly ever anything but the next unit, the addition is shown to the observer at
+once and told apart later: when the pass has ended, or before another addition is told apart.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
         self._special = COMBINATIONS.keys() | set(self._overrides)
         self._uses: dict[Port, int] = {}
         self._put_off: list[Addition] = []
-        self._end: Port | None = None  # of the last unit, or of what may be one
+        self._end: Port | None = None  # of the last unit, or of what may be one; None if it ends in no weight
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -153,10 +154,13 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
         for addition in waiting:
             split = self.split(find_fork(*addition.ports))
             if isinstance(split, Split):
-                self.found(addition.as_unit(len(self.units), split), addition.seen)
+                unit = addition.as_unit(len(self.units), split)
+                # Another x_l than the last sum: masks behind other weights may have been written to since.
+                unit.packed = unit.fork not in addition.ports
+                self.found(unit, addition.seen)
                 continue
             self.passed_over.append(PassedOver(addition.name, split, addition.where, tuple(addition.shape)))
-            self.follow(addition.total, alone=False)
+            self.follow_sum(addition.total)
 
     def found(self, unit: TracedUnit, seen: Any) -> None:
         """Keep a unit.
@@ -166,7 +170,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
             seen: what the observer said of its operands.
         """
         self.keep(unit)
-        self._end = unit.total
+        self._end = unit.total if _is_by_weight(unit.branch_output[0]) else None
         self.observer.unit(unit, seen)
 
     def forget_graph(self) -> None:
@@ -232,7 +236,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
             used: list[tuple[Tensor, Node | None]] = [(first, first.grad_fn), (second, second.grad_fn)]
             result = func(*args, **kwargs)
             self._count_uses(used, result)
-            if self.follow(_port(result), alone=False):
+            if self.units and self.follow_sum(_port(result)):
                 self.observer.out_value(self.units[-1].out, result)
             return result
         alpha = -kwargs.get("alpha", 1) if negative else kwargs.get("alpha", 1)
@@ -241,7 +245,7 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
             if ports[1] == split.fork:
                 self.observer.fork_value(split.fork, second)
         values = first, second if alpha == 1 else second.detach() * alpha
-        addition, result = self._make(func, args, kwargs, values, ports, scaled=alpha != 1)
+        addition, result = self._make(func, args, kwargs, values, ports)
         addition.packed = packed
         self.found(addition.as_unit(len(self.units), split), addition.seen)
         return result
@@ -249,18 +253,13 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
     def _may_wait(self, branch: Port) -> bool:
         """Whether an addition to the last sum may be told apart later.
 
-        Not where f is being followed, or where only some modules' additions are wanted. And what stands
-        behind the last weight is looked at in time: a mask may be written to before the pass has ended.
+        Not where f is being followed, or where only some modules' additions are wanted. And not where
+        something stands behind a branch's last weight: a mask there may be written to before it is looked at.
 
         Args:
             branch: where the other operand comes from.
         """
-        return (
-            self.puts_off
-            and not self.selects
-            and not self.follows
-            and operation(branch.node) in PROJECTION_BY_WEIGHT
-        )
+        return self.puts_off and not self.selects and not self.follows and _is_by_weight(branch)
 
     def _make(
         self,
@@ -269,8 +268,6 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
         kwargs: dict[str, Any],
         values: tuple[Tensor, Tensor],
         ports: tuple[Port, Port],
-        *,
-        scaled: bool = False,
     ) -> tuple[Addition, Any]:
         """Run an addition, and show it to the observer.
 
@@ -280,13 +277,12 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
             kwargs: likewise.
             values: what is added up.
             ports: where the operands come from.
-            scaled: whether the second value is its operand times a number.
 
         Returns:
             what has to be known of it, and the sum.
         """
         name, where = self.running_name, line()
-        seen = self.observer.operands(None if scaled else ports, *values)
+        seen = self.observer.operands(*values)
         result = func(*args, **kwargs)
         total = _port(result)
         self.observer.total(total, result, seen)
@@ -320,7 +316,6 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
     def note_scripted(self, function: str, result: Tensor) -> None:
         """Say of a TorchScript function that adds that nothing can be measured in it."""
         if self._wants_running():
-            self.settle()
             reason = f"the TorchScript function {function} adds tensors, where no function mode sees it"
             self.pass_over(reason, result.shape)
 
@@ -340,6 +335,11 @@ class UnitTracer(UnitsSoFar, TorchFunctionMode):
     def _wants_running(self) -> bool:
         """Whether additions in the module that is running are wanted."""
         return self._selected is None or self._selected(self.running_name)
+
+
+def _is_by_weight(value: Port) -> bool:
+    """Whether a value is a projection by a weight, with nothing behind it."""
+    return operation(value.node) in PROJECTION_BY_WEIGHT
 
 
 def is_view(value: Tensor) -> bool:

@@ -166,8 +166,8 @@ def test_doubtful_samples_are_added_once(spoilt: float, in_place: bool) -> None:
         assert int(squares.nonfinite) == int((~value.isfinite()).sum())
 
 
-class _DoublesInPlace(torch.autograd.Function):
-    """2 x, whose backward pass writes into what arrives."""
+class Add(torch.autograd.Function):
+    """2 x, whose backward pass writes into what arrives; called as torch's addition is."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ARG004 - torch passes it
@@ -180,7 +180,7 @@ class _DoublesInPlace(torch.autograd.Function):
 
 class _Doubling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return _DoublesInPlace.apply(x)
+        return Add.apply(x)
 
 
 def test_what_arrives_is_read_before_it_is_written_to() -> None:
