@@ -72,7 +72,7 @@ class ForwardMeasures:
         self._dropped.append(find_dropped(unit, self.reducer.batch))
         self._operands.append(seen)
         if unit.shortcut == "identity" and not isinstance(seen, Squares):
-            self._known.setdefault(unit.fork, PartOf(seen, "second" if _is_second(unit) else "first"))
+            self._known.setdefault(unit.fork, unit.in_roles(PartOf(seen, "first"), PartOf(seen, "second"))[0])
 
     def out_value(self, port: Port, value: Tensor) -> None:
         """Measure f(y_l)."""
@@ -90,9 +90,9 @@ class ForwardMeasures:
         if isinstance(seen, Squares):
             return UnitValues(x, None, seen, total, out, None, dropped)
         pair = seen.read()
-        first, branch = (pair.second, pair.first) if _is_second(unit) else (pair.first, pair.second)
-        shortcut = x if unit.shortcut == "identity" else first
-        return UnitValues(x, shortcut, branch, total, out, pair.inner, dropped)
+        shortcut, branch = unit.in_roles(pair.first, pair.second)
+        h = x if unit.shortcut == "identity" else shortcut
+        return UnitValues(x, h, branch, total, out, pair.inner, dropped)
 
     def _at(self, port: Port) -> Squares | None:
         known = self._known.get(port)
@@ -101,8 +101,3 @@ class ForwardMeasures:
     def _measure(self, port: Port, value: Tensor) -> None:
         if port not in self._known:
             self._known[port] = self.reducer.sum_squares(value)
-
-
-def _is_second(unit: TracedUnit) -> bool:
-    """Whether h(x_l) is the second operand of the unit's addition."""
-    return unit.split is not None and unit.split.shortcut_operand == 1

@@ -131,8 +131,7 @@ class ValueKeeper:
 
     def unit(self, unit: TracedUnit, seen: tuple[Tensor | None, Tensor]) -> None:
         """Note which of the operands are F(x_l) and h(x_l), which is x_l where h is the identity."""
-        first, second = seen
-        shortcut, branch = (second, first) if unit.split and unit.split.shortcut_operand else (first, second)
+        shortcut, branch = unit.in_roles(*seen)
         assert branch is not None, "only a named block has one value, the second"
         if shortcut is not None and unit.shortcut == "identity":
             shortcut = self.values.setdefault(unit.fork, shortcut)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,8 @@ from torch.autograd.graph import Node
 
 from gradflow.units.classification import Split
 from gradflow.units.graph import Edge, Port
+
+Value = TypeVar("Value")
 
 
 @dataclass(eq=False)
@@ -66,6 +68,14 @@ class TracedUnit:
             return Port(node, output), 1.0
         alpha = float(getattr(self.total.node, "_saved_alpha", 1))
         return Port(node, output), -alpha if self.total.node.name() == "SubBackward0" else alpha
+
+    def in_roles(self, first: Value, second: Value) -> tuple[Value, Value]:
+        """Return what belongs to the addition's two operands as what belongs to h(x_l) and to F(x_l).
+
+        A named block adds nothing: F is its second.
+        """
+        is_turned = self.split is not None and self.split.shortcut_operand == 1
+        return (second, first) if is_turned else (first, second)
 
     @property
     def branch_output(self) -> tuple[Port, float]:
